@@ -1,0 +1,80 @@
+"""Axes, signs and positions: defined here, once, and proved in `tests/library/test_geometry.py`.
+
+The sample frame, seen from above along the rotation axis::
+
+                y (image rows count against it: row 0 is the largest y)
+                ^                     omega = 0: the beam travels along +y,
+                |                     the translation t runs along +x
+                |        .
+                |      .  omega > 0: counter-clockwise turn of the BEAM FRAME
+                |    .               (beam and translation axis) about the sample
+                +-----------> x (image columns)
+
+- A map is an array ``[y, x]``: ``map[row, column]``, x = (column − (n−1)/2)·step and
+  y = ((n−1)/2 − row)·step, both in mm, origin on the rotation axis.
+- A projection at omega (degrees) measures, at translation t (mm from the axis),
+  the line integral over all points with ``t = x cos(omega) + y sin(omega)``.
+- Depth along the beam, positive downstream (towards the detector):
+  ``u = −x sin(omega) + y cos(omega)``.
+- Positions are stored as column indices of the sinogram; `cor` is the index (in pixels, counted from the
+  centre of the first column, not necessarily whole) onto which the rotation axis projects:
+  ``t = (column − cor)·step``.
+- A detector frame is an array ``[row, column]`` as the file holds it; how it maps to space is pyFAI's business
+  and recorded in the .poni (``orientation``).
+- Frames are numbered in acquisition order: translation is the fast axis (`point`), rotation the slow one (`line`):
+  ``frame = line·n_positions + point``.
+"""
+
+import numpy as np
+
+from .errors import GeometryError
+
+
+def lateral_position(x, y, omega):
+    """Where a point of the sample projects to: t = x cos ω + y sin ω (same unit as x and y; ω in degrees)."""
+    w = np.radians(omega)
+    return np.asarray(x) * np.cos(w) + np.asarray(y) * np.sin(w)
+
+
+def depth(x, y, omega):
+    """How far downstream of the rotation axis a point lies: u = −x sin ω + y cos ω (ω in degrees)."""
+    w = np.radians(omega)
+    return -np.asarray(x) * np.sin(w) + np.asarray(y) * np.cos(w)
+
+
+def pixel_centres(n: int, step: float) -> np.ndarray:
+    """Coordinates in mm of `n` pixel centres of width `step` mm, increasing, with the rotation axis at 0."""
+    return (np.arange(n) - (n - 1) / 2) * step
+
+
+def nominal_positions(n_lines: int, n_positions: int, *, zigzag: bool) -> np.ndarray:
+    """Column index of every frame of a scan whose translation is the fast axis.
+
+    Parameters
+    ----------
+    n_lines, n_positions
+        Number of lines (projections) and of frames on each.
+    zigzag
+        Whether every second line (1, 3, …) was driven backwards.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_lines, n_positions), float64, pixels.
+    """
+    columns = np.tile(np.arange(n_positions, dtype=float), (n_lines, 1))
+    if zigzag:
+        columns[1::2] = columns[1::2, ::-1]
+    return columns
+
+
+def interlaced_angles(n_projections: int, n_subsets: int, *, span: float = 180.0) -> np.ndarray:
+    """Angles of interlaced subsets: same step, starts shifted by a fraction of it.
+
+    Returns shape (n_subsets, n_projections), degrees: ``start_k = k·span/(n_projections·n_subsets)``.
+    """
+    if n_projections < 1 or n_subsets < 1:
+        raise GeometryError(f"need at least one projection and subset, got {n_projections} and {n_subsets}")
+    step = span / n_projections
+    starts = np.arange(n_subsets) * step / n_subsets
+    return starts[:, None] + np.arange(n_projections) * step

@@ -1,0 +1,160 @@
+"""The scan table: one row per (scan, subset), read once and checked whole."""
+
+import csv
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from .config import PlainName, Section
+from .errors import TableError
+
+
+class Subset(Section):
+    """One row of the table: an interlaced subset of a scan, one series of frames."""
+
+    scan: PlainName
+    """Name of the scan; becomes the name of its results folder."""
+    subset: Annotated[int, Field(ge=1)]
+    """Number of the subset in the scan: 1, 2, …, in the order they were taken."""
+    sample: str = ""
+    """Sample or cell."""
+    cycle: str = ""
+    """Cycle of the cell."""
+    state: str = ""
+    """State of the cell: charged, discharged, …"""
+    voltage_V: float | None = None
+    """Cell voltage in V."""
+    file: str
+    """Raw file relative to raw.root: HDF5 (master or stack), or a pattern such as scan1/*.cbf."""
+    dataset: str | None = None
+    """Dataset with the frames, for HDF5."""
+    n_projections: Annotated[int, Field(ge=1)]
+    """Lines: angles of this subset."""
+    n_positions: Annotated[int, Field(ge=2)]
+    """Frames on a line: positions of the translation."""
+    angle_start_deg: float
+    """Rotation of the first line in degrees."""
+    angle_step_deg: float
+    """Rotation from line to line in degrees."""
+    step_mm: Annotated[float, Field(gt=0)]
+    """Translation from frame to frame in mm: the pixel of the sinogram."""
+    zigzag: Literal["yes", "no"]
+    """yes: every second line was driven backwards."""
+
+
+def read_scans(path: str | Path) -> list[Subset]:
+    """Read and check a tab-separated table; rows that start with # are comments.
+
+    Raises
+    ------
+    TableError
+        With one line per problem, naming table, line and column.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such table; `xrdct init RAW_FOLDER` proposes one") from None
+    numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
+    if not numbered:
+        raise TableError(f"{path}: the table is empty")
+    header = numbered[0][1].split("\t")
+    problems = _header_problems(header, path)
+    if problems:
+        raise TableError("\n".join(problems))
+    rows = []
+    for number, line in numbered[1:]:
+        values = next(csv.reader([line], delimiter="\t"))
+        try:
+            rows.append((number, _parse_row(header, values)))
+        except ValidationError as error:
+            problems += [f"{path}: line {number}: {_describe(problem)}" for problem in error.errors()]
+        except TableError as error:
+            problems.append(f"{path}: line {number}: {error}")
+    problems += _cross_problems(rows, path)
+    if not rows and not problems:
+        problems.append(f"{path}: the table has a header but no rows")
+    if problems:
+        raise TableError("\n".join(problems))
+    return [row for _, row in rows]
+
+
+def write_scans(path: str | Path, rows: list[Subset]) -> None:
+    """Write rows as a table that `read_scans` reads back."""
+    columns = list(Subset.model_fields)
+    lines = ["\t".join(columns)]
+    lines += ["\t".join(_cell(getattr(row, c)) for c in columns) for row in rows]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def scan_names(rows: list[Subset]) -> list[str]:
+    """Names of the scans in the order of the table."""
+    return list(dict.fromkeys(row.scan for row in rows))
+
+
+def subsets_of(rows: list[Subset], scan: str) -> list[Subset]:
+    """Rows of one scan, by subset number."""
+    return sorted((row for row in rows if row.scan == scan), key=lambda row: row.subset)
+
+
+def missing_subsets(rows: list[Subset], *, expected: int | None = None) -> list[str]:
+    """One sentence for every subset that the table should have and has not."""
+    problems = []
+    for scan in scan_names(rows):
+        have = {row.subset for row in rows if row.scan == scan}
+        last = max(have) if expected is None else max(max(have), expected)
+        problems += [
+            f"scan {scan}: subset {k} of {last} is missing from the table" for k in range(1, last + 1) if k not in have
+        ]
+        if expected is not None and max(have) > expected:
+            problems.append(f"scan {scan}: subset {max(have)} exceeds raw.subsets_per_scan = {expected}")
+    return problems
+
+
+def _header_problems(header: list[str], path: Path) -> list[str]:
+    known = Subset.model_fields
+    required = [name for name, field in known.items() if field.is_required()]
+    problems = [f"{path}: unknown column {name!r}" for name in header if name not in known]
+    problems += [f"{path}: column {name!r} is missing" for name in required if name not in header]
+    problems += [f"{path}: column {name!r} appears twice" for name in sorted(set(header)) if header.count(name) > 1]
+    return problems
+
+
+def _parse_row(header: list[str], values: list[str]) -> Subset:
+    if len(values) != len(header):
+        raise TableError(f"{len(values)} cells for {len(header)} columns (cells are separated by tabs)")
+    filled = {name: value.strip() for name, value in zip(header, values, strict=True) if value.strip()}
+    return Subset.model_validate(filled)
+
+
+def _describe(problem: dict) -> str:
+    column = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"column {column}: empty"
+    return f"column {column}: {problem['msg'].removeprefix('Value error, ')} (found {problem.get('input')!r})"
+
+
+def _cross_problems(rows: list[tuple[int, Subset]], path: Path) -> list[str]:
+    seen, problems = {}, []
+    for number, row in rows:
+        key = (row.scan, row.subset)
+        if key in seen:
+            problems.append(f"{path}: line {number}: scan {row.scan} subset {row.subset} stands already in line {seen[key]}")
+        seen.setdefault(key, number)
+    for scan in scan_names([row for _, row in rows]):
+        own = [(number, row) for number, row in rows if row.scan == scan]
+        for column in ("n_positions", "step_mm", "sample", "state", "voltage_V", "cycle"):
+            first = getattr(own[0][1], column)
+            problems += [
+                f"{path}: line {number}: scan {scan} has {column} {getattr(row, column)!r} here but {first!r} in line {own[0][0]}"
+                for number, row in own[1:]
+                if getattr(row, column) != first
+            ]
+    return problems
+
+
+def _cell(value) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
