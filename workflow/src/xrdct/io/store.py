@@ -1,0 +1,206 @@
+"""Zarr stores between the steps: form, provenance, manifest, and writing that is all or nothing.
+
+A store is an `xarray.Dataset` in Zarr 3 with named dims, `units` on every variable and the attribute `provenance`
+(settings, input checksums, versions). Beside it lies a manifest, a small JSON file with a hash of the content; the
+next step depends on the manifest, because Snakemake does not look inside a folder. Provenance is not in the hash:
+a new revision that computes the same numbers leaves the manifest, and so everything downstream, as it is.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from .. import __version__
+from ..errors import StoreError
+
+FORMAT = 1
+"""Version of the stores' form; a reader refuses another one."""
+
+FORMS = {
+    "patterns": {
+        "intensity": ("line", "point", "q"),
+        "sem": ("line", "point", "q"),
+        "spottiness": ("line", "point", "q"),
+        "omega": ("line", "point"),
+        "translation": ("line", "point"),
+        "monitor": ("line", "point"),
+        "valid": ("line", "point"),
+    },
+    "sinogram": {
+        "intensity": ("angle", "position", "q"),
+        "variance": ("angle", "position", "q"),
+        "air": ("angle", "q"),
+        "repaired": ("angle", "position"),
+        "subset": ("angle",),
+    },
+    "volume": {"intensity": ("y", "x", "q")},
+    "maps": {"area": ("phase", "y", "x"), "q_centre": ("phase", "y", "x")},
+}
+"""Variables that a store of each kind holds, with their dims."""
+
+CHUNKS = {
+    "patterns": {"q": 64},
+    "sinogram": {"q": 16},
+    "volume": {"y": 64, "x": 64},
+    "maps": {"phase": 1},
+}
+"""Chunk lengths by dim, chosen for how the next step reads; dims not named are not split."""
+
+
+@contextmanager
+def replaced_when_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary sibling of `path` to write to; rename it to `path` only if the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    _remove(partial)
+    try:
+        yield partial
+        _remove(path)
+        partial.rename(path)
+    finally:
+        _remove(partial)
+
+
+def write_store(
+    dataset: xr.Dataset, store: str | Path, manifest: str | Path, *, kind: str, settings: dict, inputs: dict
+) -> None:
+    """Write a store, then its manifest; neither appears before it is whole.
+
+    Parameters
+    ----------
+    dataset
+        Of the form `FORMS[kind]`, with `units` in every variable's attributes.
+    store, manifest
+        Paths of the Zarr folder and of the JSON file beside it.
+    kind
+        One of `FORMS`.
+    settings
+        The stage's own configuration, recorded.
+    inputs
+        Checksum or fingerprint of every input by name, recorded.
+    """
+    check_form(dataset, kind, origin=str(store))
+    provenance = {
+        "settings": settings,
+        "inputs": inputs,
+        "xrdct": __version__,
+        "git_revision": git_revision(),
+    }
+    attrs = {"kind": kind, "format": FORMAT, **dataset.attrs}
+    content = content_hashes(dataset.assign_attrs(attrs))
+    complete = dataset.assign_attrs(attrs | {"provenance": json.dumps(provenance, sort_keys=True)})
+    # A chunk that was never written reads as the fill value without a word: write all, so that a missing one shows.
+    encoding = {name: {"chunks": _chunks(v, kind), "write_empty_chunks": True} for name, v in complete.data_vars.items()}
+    with replaced_when_whole(store) as partial:
+        complete.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+    text = json.dumps({"store": Path(store).name, "kind": kind, "format": FORMAT, "sha256": content}, indent=1)
+    with replaced_when_whole(manifest) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_store(store: str | Path, kind: str) -> xr.Dataset:
+    """Open a store lazily and check that it is of the form that a step expects.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, of another kind or format, or lacks a variable.
+    """
+    if not Path(store).is_dir():
+        raise StoreError(f"{store}: no such store; run the step that makes it")
+    try:
+        dataset = xr.open_zarr(store, consolidated=False, chunks=None)
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(f"{store}: cannot be opened as a Zarr store: {error}") from error
+    found = (dataset.attrs.get("kind"), dataset.attrs.get("format"))
+    if found != (kind, FORMAT):
+        raise StoreError(f"{store}: expected kind {kind!r} in format {FORMAT}, found {found[0]!r} in format {found[1]}")
+    check_form(dataset, kind, origin=str(store))
+    return dataset
+
+
+def check_form(dataset: xr.Dataset, kind: str, *, origin: str) -> None:
+    """Raise `StoreError` unless every variable of `FORMS[kind]` is there with its dims and a unit."""
+    for name, dims in FORMS[kind].items():
+        if name not in dataset:
+            raise StoreError(f"{origin}: variable {name!r} of a {kind} store is missing")
+        if dataset[name].dims != dims:
+            raise StoreError(f"{origin}: {name!r} has dims {dataset[name].dims}, expected {dims}")
+        if "units" not in dataset[name].attrs:
+            raise StoreError(f"{origin}: {name!r} has no units")
+
+
+def content_hashes(dataset: xr.Dataset) -> dict[str, str]:
+    """sha256 of each variable (dims, dtype, attributes, values in C order) and of the store's own attributes.
+
+    Large arrays are read and hashed in slices of their first dim; `provenance` is left out (see above).
+    """
+    hashes = {name: _variable_hash(dataset[name].variable) for name in sorted(map(str, dataset.variables))}
+    attrs = {key: value for key, value in dataset.attrs.items() if key != "provenance"}
+    hashes["attributes"] = hashlib.sha256(_attrs_text(attrs).encode()).hexdigest()
+    return hashes
+
+
+def read_manifest(path: str | Path) -> dict:
+    """A manifest as written by `write_store`."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path}: no readable manifest: {error}") from error
+
+
+def manifest_digest(path: str | Path) -> str:
+    """One short hash over a manifest, to record as an input's checksum."""
+    text = json.dumps(read_manifest(path)["sha256"], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def git_revision() -> str:
+    """Commit of the checkout that runs, with '+changes' when it was edited; 'unknown' outside a checkout."""
+    call = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _variable_hash(variable: xr.Variable) -> str:
+    digest = hashlib.sha256()
+    head = {"dims": variable.dims, "shape": variable.shape, "dtype": str(variable.dtype)}
+    digest.update((_attrs_text(head) + _attrs_text(variable.attrs)).encode())
+    step = max(1, int(2**25 / max(1, variable.nbytes / max(1, variable.shape[0] if variable.ndim else 1))))
+    slices = range(0, variable.shape[0], step) if variable.ndim else [None]
+    for start in slices:
+        part = variable if start is None else variable[start : start + step]
+        values = np.asarray(part.values)
+        if values.dtype.kind in "OUT":
+            digest.update("\0".join(map(str, values.ravel().tolist())).encode())
+        else:
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def _attrs_text(attrs: dict) -> str:
+    return json.dumps(attrs, sort_keys=True, default=lambda value: np.asarray(value).tolist())
+
+
+def _chunks(variable: xr.DataArray, kind: str) -> tuple[int, ...]:
+    wanted = CHUNKS[kind]
+    return tuple(min(n, wanted.get(dim, n)) for dim, n in zip(variable.dims, variable.shape, strict=True))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
