@@ -99,6 +99,8 @@ def test_a_missing_or_gutted_store_is_refused_by_name(tmp_path):
 
 
 def test_chunks_split_only_the_named_dims(tmp_path):
-    wide = xr.Dataset({"intensity": (("y", "x", "q"), np.zeros((70, 65, 9), np.float32), {"units": "counts"})})
+    wide = xr.Dataset(
+        {"intensity": (("y", "x", "q"), np.zeros((70, 65, 9), np.float32), {"units": "counts"})}
+    )
     path, _ = write(wide, tmp_path)
     assert store.read_store(path, "volume").intensity.encoding["chunks"] == (64, 64, 9)

@@ -70,7 +70,13 @@ def invalid_pixels(frame: np.ndarray, saturation: float | None = None) -> np.nda
 
 
 def bin_pixels(
-    geometry: AzimuthalIntegrator, mask: np.ndarray, *, q_min: float, q_max: float, n_bins: int, polarization: float
+    geometry: AzimuthalIntegrator,
+    mask: np.ndarray,
+    *,
+    q_min: float,
+    q_max: float,
+    n_bins: int,
+    polarization: float,
 ) -> PixelBins:
     """Sort the unmasked pixels of a detector into equal q bins between `q_min` and `q_max` (1/Å).
 
@@ -113,7 +119,9 @@ def trimmed_mean(signal: np.ndarray, weight: np.ndarray, *, trim: float) -> tupl
     signal, weight = signal[order].astype(float), weight[order].astype(float)
     total = np.cumsum(weight)
     tail = trim / 2 * total[-1] if total.size else 0.0
-    kept = (total - weight >= tail * (1 - 1e-7)) & (total <= total[-1] * (1 + 1e-7) - tail) if total.size else []
+    kept = (
+        (total - weight >= tail * (1 - 1e-7)) & (total <= total[-1] * (1 + 1e-7) - tail) if total.size else []
+    )
     if not np.any(kept):
         return np.nan, np.nan
     kept_weight = weight[kept].sum()
@@ -171,7 +179,9 @@ class Integrator:
             raise GeometryError(f"the mask has shape {mask.shape}, the detector {shape} (rows, columns)")
         self.geometry, self.shape = geometry, shape
         self.trim, self.saturation = trim, saturation
-        self.bins = bin_pixels(geometry, mask, q_min=q_min, q_max=q_max, n_bins=n_bins, polarization=polarization)
+        self.bins = bin_pixels(
+            geometry, mask, q_min=q_min, q_max=q_max, n_bins=n_bins, polarization=polarization
+        )
         # pyFAI counts pixels up to one bin below `radial_range` into the first bin (it truncates towards zero), so what
         # lies outside the range is masked.
         outside = np.ones(shape, dtype=np.int8)
@@ -219,7 +229,9 @@ class Integrator:
         kept_weight = result.sum_normalization
         with np.errstate(invalid="ignore", divide="ignore"):
             intensity = np.where(kept_weight > 0, result.sum_signal / kept_weight, np.nan)
-            sem = _full_bin_error(np.where(kept_weight > 0, result.sum_signal, np.nan), kept_weight, self.trim)
+            sem = _full_bin_error(
+                np.where(kept_weight > 0, result.sum_signal, np.nan), kept_weight, self.trim
+            )
         signal = frame.ravel()[self.bins.indices].astype(float)
         if invalid.any():
             self._redo_bins(signal, invalid, intensity, sem)
@@ -233,7 +245,9 @@ class Integrator:
         for k in np.unique(self.bins.bin_of[invalid]):
             part = slice(self.bins.indptr[k], self.bins.indptr[k + 1])
             good = ~invalid[part]
-            intensity[k], sem[k] = trimmed_mean(signal[part][good], self.bins.weights[part][good], trim=self.trim)
+            intensity[k], sem[k] = trimmed_mean(
+                signal[part][good], self.bins.weights[part][good], trim=self.trim
+            )
 
     def _mean(self, signal, invalid):
         use = ~invalid
@@ -281,7 +295,12 @@ def integrate_frames(
     for start in progress(range(0, n_frames, block)):
         part = slice(start, min(start + block, n_frames))
         done = integrator(read(part.start, part.stop))
-        intensity[part], sem[part], spottiness[part], valid[part] = done.intensity, done.sem, done.spottiness, done.valid
+        intensity[part], sem[part], spottiness[part], valid[part] = (
+            done.intensity,
+            done.sem,
+            done.spottiness,
+            done.valid,
+        )
     n_bad = int(n_frames - valid.sum())
     if n_bad > max_bad_share * n_frames:
         raise RawDataError(

@@ -99,10 +99,15 @@ def write_store(
     content = content_hashes(dataset.assign_attrs(attrs))
     complete = dataset.assign_attrs(attrs | {"provenance": json.dumps(provenance, sort_keys=True)})
     # A chunk that was never written reads as the fill value without a word: write all, so that a missing one shows.
-    encoding = {name: {"chunks": _chunks(v, kind), "write_empty_chunks": True} for name, v in complete.data_vars.items()}
+    encoding = {
+        name: {"chunks": _chunks(v, kind), "write_empty_chunks": True}
+        for name, v in complete.data_vars.items()
+    }
     with replaced_when_whole(store) as partial:
         complete.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-    text = json.dumps({"store": Path(store).name, "kind": kind, "format": FORMAT, "sha256": content}, indent=1)
+    text = json.dumps(
+        {"store": Path(store).name, "kind": kind, "format": FORMAT, "sha256": content}, indent=1
+    )
     with replaced_when_whole(manifest) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
@@ -123,7 +128,9 @@ def read_store(store: str | Path, kind: str) -> xr.Dataset:
         raise StoreError(f"{store}: cannot be opened as a Zarr store: {error}") from error
     found = (dataset.attrs.get("kind"), dataset.attrs.get("format"))
     if found != (kind, FORMAT):
-        raise StoreError(f"{store}: expected kind {kind!r} in format {FORMAT}, found {found[0]!r} in format {found[1]}")
+        raise StoreError(
+            f"{store}: expected kind {kind!r} in format {FORMAT}, found {found[0]!r} in format {found[1]}"
+        )
     check_form(dataset, kind, origin=str(store))
     return dataset
 
@@ -166,7 +173,16 @@ def manifest_digest(path: str | Path) -> str:
 
 def git_revision() -> str:
     """Commit of the checkout that runs, with '+changes' when it was edited; 'unknown' outside a checkout."""
-    call = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+    call = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--abbrev=12",
+        "--dirty=+changes",
+        "--exclude=*",
+    ]
     try:
         done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

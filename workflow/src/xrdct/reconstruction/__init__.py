@@ -1,0 +1,1 @@
+"""Sinograms to images: one algorithm, one file."""
