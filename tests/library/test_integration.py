@@ -16,9 +16,7 @@ AXIS = {"q_min": 0.3, "q_max": 1.2, "n_bins": 25}
 
 def geometry():
     detector = Detector(pixel1=1e-3, pixel2=1e-3, max_shape=SHAPE)
-    return AzimuthalIntegrator(
-        dist=0.3, poni1=0.031, poni2=0.022, rot1=0.02, wavelength=0.5e-10, detector=detector
-    )
+    return AzimuthalIntegrator(dist=0.3, poni1=0.031, poni2=0.022, rot1=0.02, wavelength=0.5e-10, detector=detector)
 
 
 def integrator(mask=None, trim=0.2, **more):

@@ -31,9 +31,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """A block of settings: misspelt keys are errors, values cannot change after validation."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
 
 
 class Raw(Section):
@@ -158,9 +156,7 @@ class Window(Section):
     @model_validator(mode="after")
     def _ordered(self):
         if self.q_min >= self.q_max:
-            raise ValueError(
-                f"window {self.name!r}: q_min ({self.q_min}) must be below q_max ({self.q_max} 1/Å)"
-            )
+            raise ValueError(f"window {self.name!r}: q_min ({self.q_min}) must be below q_max ({self.q_max} 1/Å)")
         return self
 
 

@@ -119,9 +119,7 @@ def trimmed_mean(signal: np.ndarray, weight: np.ndarray, *, trim: float) -> tupl
     signal, weight = signal[order].astype(float), weight[order].astype(float)
     total = np.cumsum(weight)
     tail = trim / 2 * total[-1] if total.size else 0.0
-    kept = (
-        (total - weight >= tail * (1 - 1e-7)) & (total <= total[-1] * (1 + 1e-7) - tail) if total.size else []
-    )
+    kept = (total - weight >= tail * (1 - 1e-7)) & (total <= total[-1] * (1 + 1e-7) - tail) if total.size else []
     if not np.any(kept):
         return np.nan, np.nan
     kept_weight = weight[kept].sum()
@@ -179,9 +177,7 @@ class Integrator:
             raise GeometryError(f"the mask has shape {mask.shape}, the detector {shape} (rows, columns)")
         self.geometry, self.shape = geometry, shape
         self.trim, self.saturation = trim, saturation
-        self.bins = bin_pixels(
-            geometry, mask, q_min=q_min, q_max=q_max, n_bins=n_bins, polarization=polarization
-        )
+        self.bins = bin_pixels(geometry, mask, q_min=q_min, q_max=q_max, n_bins=n_bins, polarization=polarization)
         # pyFAI counts pixels up to one bin below `radial_range` into the first bin (it truncates towards zero), so what
         # lies outside the range is masked.
         outside = np.ones(shape, dtype=np.int8)
@@ -229,9 +225,7 @@ class Integrator:
         kept_weight = result.sum_normalization
         with np.errstate(invalid="ignore", divide="ignore"):
             intensity = np.where(kept_weight > 0, result.sum_signal / kept_weight, np.nan)
-            sem = _full_bin_error(
-                np.where(kept_weight > 0, result.sum_signal, np.nan), kept_weight, self.trim
-            )
+            sem = _full_bin_error(np.where(kept_weight > 0, result.sum_signal, np.nan), kept_weight, self.trim)
         signal = frame.ravel()[self.bins.indices].astype(float)
         if invalid.any():
             self._redo_bins(signal, invalid, intensity, sem)
@@ -245,9 +239,7 @@ class Integrator:
         for k in np.unique(self.bins.bin_of[invalid]):
             part = slice(self.bins.indptr[k], self.bins.indptr[k + 1])
             good = ~invalid[part]
-            intensity[k], sem[k] = trimmed_mean(
-                signal[part][good], self.bins.weights[part][good], trim=self.trim
-            )
+            intensity[k], sem[k] = trimmed_mean(signal[part][good], self.bins.weights[part][good], trim=self.trim)
 
     def _mean(self, signal, invalid):
         use = ~invalid

@@ -105,9 +105,7 @@ def missing_subsets(rows: list[Subset], *, expected: int | None = None) -> list[
         have = {row.subset for row in rows if row.scan == scan}
         last = max(have) if expected is None else max(max(have), expected)
         problems += [
-            f"scan {scan}: subset {k} of {last} is missing from the table"
-            for k in range(1, last + 1)
-            if k not in have
+            f"scan {scan}: subset {k} of {last} is missing from the table" for k in range(1, last + 1) if k not in have
         ]
         if expected is not None and max(have) > expected:
             problems.append(f"scan {scan}: subset {max(have)} exceeds raw.subsets_per_scan = {expected}")
@@ -119,9 +117,7 @@ def _header_problems(header: list[str], path: Path) -> list[str]:
     required = [name for name, field in known.items() if field.is_required()]
     problems = [f"{path}: unknown column {name!r}" for name in header if name not in known]
     problems += [f"{path}: column {name!r} is missing" for name in required if name not in header]
-    problems += [
-        f"{path}: column {name!r} appears twice" for name in sorted(set(header)) if header.count(name) > 1
-    ]
+    problems += [f"{path}: column {name!r} appears twice" for name in sorted(set(header)) if header.count(name) > 1]
     return problems
 
 

@@ -170,9 +170,7 @@ def find_cor(projections: np.ndarray, angles: np.ndarray) -> float:
     projections, angles = np.asarray(projections, dtype=float)[half], angles[half]
     n_angles, n_positions = projections.shape
     if n_angles < 8:
-        raise GeometryError(
-            f"{n_angles} projections are too few to find the centre of rotation; set assemble.cor"
-        )
+        raise GeometryError(f"{n_angles} projections are too few to find the centre of rotation; set assemble.cor")
     start = _centre_of_mass_axis(projections, angles)
     if not n_positions * 0.25 < start < n_positions * 0.75:
         raise GeometryError(
@@ -196,12 +194,8 @@ def find_cor(projections: np.ndarray, angles: np.ndarray) -> float:
 def _normalise(subset: SubsetPatterns, mean_monitor: float) -> SubsetPatterns:
     """Counts at the mean monitor; frames without beam or with an unreadable monitor become bad ones."""
     valid = subset.valid & np.isfinite(subset.monitor) & (subset.monitor > 0.01 * mean_monitor)
-    factor = np.where(valid, mean_monitor / np.where(valid, subset.monitor, 1), np.nan)[..., None].astype(
-        np.float32
-    )
-    return replace(
-        subset, intensity=subset.intensity * factor, variance=subset.variance * factor**2, valid=valid
-    )
+    factor = np.where(valid, mean_monitor / np.where(valid, subset.monitor, 1), np.nan)[..., None].astype(np.float32)
+    return replace(subset, intensity=subset.intensity * factor, variance=subset.variance * factor**2, valid=valid)
 
 
 def _place(subset: SubsetPatterns, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

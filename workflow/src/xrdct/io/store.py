@@ -100,14 +100,11 @@ def write_store(
     complete = dataset.assign_attrs(attrs | {"provenance": json.dumps(provenance, sort_keys=True)})
     # A chunk that was never written reads as the fill value without a word: write all, so that a missing one shows.
     encoding = {
-        name: {"chunks": _chunks(v, kind), "write_empty_chunks": True}
-        for name, v in complete.data_vars.items()
+        name: {"chunks": _chunks(v, kind), "write_empty_chunks": True} for name, v in complete.data_vars.items()
     }
     with replaced_when_whole(store) as partial:
         complete.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-    text = json.dumps(
-        {"store": Path(store).name, "kind": kind, "format": FORMAT, "sha256": content}, indent=1
-    )
+    text = json.dumps({"store": Path(store).name, "kind": kind, "format": FORMAT, "sha256": content}, indent=1)
     with replaced_when_whole(manifest) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
@@ -128,9 +125,7 @@ def read_store(store: str | Path, kind: str) -> xr.Dataset:
         raise StoreError(f"{store}: cannot be opened as a Zarr store: {error}") from error
     found = (dataset.attrs.get("kind"), dataset.attrs.get("format"))
     if found != (kind, FORMAT):
-        raise StoreError(
-            f"{store}: expected kind {kind!r} in format {FORMAT}, found {found[0]!r} in format {found[1]}"
-        )
+        raise StoreError(f"{store}: expected kind {kind!r} in format {FORMAT}, found {found[0]!r} in format {found[1]}")
     check_form(dataset, kind, origin=str(store))
     return dataset
 

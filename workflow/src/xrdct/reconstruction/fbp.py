@@ -131,6 +131,7 @@ class _BackProjector:
     """ASTRA's linear back-projector for one geometry; a context that frees ASTRA's memory."""
 
     def __init__(self, angles: np.ndarray, n: int, cor: float):
+        self._n = n
         cos, sin = np.cos(angles), np.sin(angles)
         centre = (n - 1) / 2 - cor  # the detector's centre, seen from the axis along the translation
         vectors = np.stack([sin, -cos, centre * cos, centre * sin, cos, sin], axis=1)
@@ -155,7 +156,7 @@ class _BackProjector:
 
     def __call__(self, sinogram: np.ndarray) -> np.ndarray:
         if not np.isfinite(sinogram).all():
-            return np.full(astra.data2d.shape(self._image), np.nan)
+            return np.full((self._n, self._n), np.nan, dtype=np.float32)
         astra.data2d.store(self._sinogram, np.ascontiguousarray(sinogram, dtype=np.float32))
         astra.algorithm.run(self._algorithm)
         return astra.data2d.get(self._image)
