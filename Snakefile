@@ -1,0 +1,26 @@
+"""A whole XRD-CT beamtime: raw frames to maps and a report. Start with `snakemake -n`."""
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+if not workflow.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/calibrate.smk"
+include: "workflow/rules/integrate.smk"
+include: "workflow/rules/assemble.smk"
+include: "workflow/rules/reconstruct.smk"
+include: "workflow/rules/windows.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        rules.calibrate.output.cake,
+        expand(rules.draw_scan.output, scan=scan_names(scans)),
+        rules.draw_overview.output,
+    default_target: True

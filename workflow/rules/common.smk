@@ -1,0 +1,43 @@
+"""Reads and validates configuration and table; nothing else."""
+
+import json
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from xrdct import config as settings
+from xrdct.errors import XrdctError
+from xrdct.io.frames import files_behind
+from xrdct.provenance import canonical_json, code_hash
+from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
+
+
+report: "../report/workflow.rst"
+
+
+config_file = Path(workflow.configfiles[0])
+try:
+    cfg = settings.validate(config, origin=str(config_file))
+    scans = read_scans(config_file.parent / cfg.scans)
+    missing = missing_subsets(scans, expected=cfg.raw.subsets_per_scan)
+    if missing:
+        raise XrdctError("\n".join(missing))
+except XrdctError as error:
+    raise WorkflowError(f"{error}\n(`xrdct check {config_file}` lists every problem at once)") from None
+
+rows = {(row.scan, str(row.subset)): row for row in scans}
+
+
+wildcard_constraints:
+    scan="|".join(map(re.escape, scan_names(scans))),
+    subset=r"\d+",
+
+
+def raw_file(name):
+    """Path of a raw file that the configuration or the table names."""
+    return str(Path(cfg.raw.root) / name)
+
+
+def script_hash(name):
+    """Hash of a stage's script and of the modules behind it."""
+    return code_hash(Path(workflow.basedir) / "workflow" / "scripts" / f"{name}.py")

@@ -1,0 +1,27 @@
+"""Sinogram to one pattern per voxel."""
+
+
+rule reconstruct:
+    message:
+        "Reconstructing {wildcards.scan}"
+    input:
+        manifest=rules.assemble.output.manifest,
+        store=ancient(rules.assemble.output.store),
+    output:
+        store=directory("results/{scan}/reconstruct/volume.zarr"),
+        manifest="results/{scan}/reconstruct/volume.json",
+    params:
+        cfg=canonical_json(cfg.reconstruct),
+        code=script_hash("reconstruct"),
+    log:
+        "logs/{scan}/reconstruct.log",
+    benchmark:
+        "benchmarks/{scan}/reconstruct.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        runtime=240,
+    script:
+        "../scripts/reconstruct.py"

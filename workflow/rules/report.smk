@@ -1,0 +1,79 @@
+"""Figures of every scan and of the whole beamtime; `snakemake --report report.html` collects them."""
+
+
+rule draw_scan:
+    message:
+        "Drawing the figures of {wildcards.scan}"
+    input:
+        sinogram_manifest=rules.assemble.output.manifest,
+        sinogram=ancient(rules.assemble.output.store),
+        volume_manifest=rules.reconstruct.output.manifest,
+        volume=ancient(rules.reconstruct.output.store),
+        maps_manifest=rules.map_windows.output.manifest,
+        maps=ancient(rules.map_windows.output.store),
+    output:
+        sinogram=report(
+            "results/{scan}/figures/sinogram.png",
+            caption="../report/sinogram.rst",
+            category="{scan}",
+            labels={"figure": "1 sinogram"},
+        ),
+        pattern=report(
+            "results/{scan}/figures/mean_pattern.png",
+            caption="../report/mean_pattern.rst",
+            category="{scan}",
+            labels={"figure": "2 mean pattern"},
+        ),
+        maps=report(
+            "results/{scan}/figures/maps.png",
+            caption="../report/maps.rst",
+            category="{scan}",
+            labels={"figure": "3 maps"},
+        ),
+    params:
+        cfg=canonical_json(cfg.report),
+        code=script_hash("draw_scan"),
+    log:
+        "logs/{scan}/draw_scan.log",
+    benchmark:
+        "benchmarks/{scan}/draw_scan.tsv"
+    conda:
+        "../../envs/core.yaml"
+    localrule: True
+    script:
+        "../scripts/draw_scan.py"
+
+
+rule draw_overview:
+    message:
+        "Drawing the maps of all scans side by side"
+    input:
+        manifests=expand(rules.map_windows.output.manifest, scan=scan_names(scans)),
+        maps=ancient(expand(rules.map_windows.output.store, scan=scan_names(scans))),
+    output:
+        report(
+            "results/figures/overview.png",
+            caption="../report/overview.rst",
+            category="Beamtime",
+            labels={"figure": "maps of all scans"},
+        ),
+    params:
+        cfg=canonical_json(
+            {
+                "titles": [
+                    subsets_of(scans, scan)[0].model_dump(mode="json", include={"scan", "state", "voltage_V"})
+                    for scan in scan_names(scans)
+                ],
+                "colormap": cfg.report.colormap,
+            }
+        ),
+        code=script_hash("draw_overview"),
+    log:
+        "logs/draw_overview.log",
+    benchmark:
+        "benchmarks/draw_overview.tsv"
+    conda:
+        "../../envs/core.yaml"
+    localrule: True
+    script:
+        "../scripts/draw_overview.py"

@@ -1,0 +1,153 @@
+"""Pictures of the stores. Each function takes opened stores and returns a figure; nothing here changes a number."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .io.store import replaced_when_whole
+
+# Okabe & Ito's colours, told apart by colour-blind readers too (jfly.uni-koeln.de/color).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a PNG, renamed into place when whole; no date inside, so that the same figure is the same file."""
+    with replaced_when_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=150, metadata={"Software": None})
+
+
+def draw_sinogram(sinogram: xr.Dataset, *, colormap: str) -> Figure:
+    """The sum over q with repaired frames marked, and where each subset's angles lie."""
+    figure, (image, subsets) = _figure(9, 5.2, columns=2, widths=(6, 1), sharey=True)
+    total = sinogram.intensity.sum("q").values
+    extent = [*_edges(sinogram.position.values), *_edges(sinogram.angle.values)]
+    drawn = image.imshow(total, extent=extent, origin="lower", aspect="auto", cmap=colormap, interpolation="nearest")
+    figure.colorbar(drawn, ax=image, label="sum over q (counts, air subtracted)", pad=0.01)
+    image.axvline(0, color="white", lw=0.8, ls=":")
+    rows, columns = np.nonzero(sinogram.repaired.values)
+    image.plot(sinogram.position.values[columns], sinogram.angle.values[rows], "r.", ms=3)
+    note = f", {rows.size} repaired frames (red)" if rows.size else ""
+    image.set(xlabel="position from the rotation axis (mm)", ylabel="angle (°)")
+    image.set_title(f"{sinogram.sizes['angle']} projections, centre at {sinogram.attrs['cor']:.2f} px{note}")
+    subset = sinogram.subset.values
+    for k in np.unique(subset):
+        subsets.plot(
+            np.full((subset == k).sum(), k), sinogram.angle.values[subset == k], "_", ms=12, color=_colour(k - 1)
+        )
+    subsets.set(xlabel="subset", xticks=np.unique(subset), xlim=(subset.min() - 0.7, subset.max() + 0.7))
+    return figure
+
+
+def draw_mean_pattern(sinogram: xr.Dataset, volume: xr.Dataset, lines: dict) -> Figure:
+    """Mean measured pattern, the mean local pattern inside the sample, the air, and the lines of the phases.
+
+    Parameters
+    ----------
+    sinogram, volume
+        Opened stores.
+    lines
+        Line list (with fields q in 1/Å and intensity) by phase name.
+    """
+    figure, (patterns, ticks) = _figure(9, 5.6, rows=2, heights=(4, max(1, 0.22 * len(lines))), sharex=True)
+    q = sinogram.q.values
+    mean = sinogram.intensity.mean(("angle", "position")).values
+    air = sinogram.air.mean("angle").values
+    local = _mean_inside(volume)
+    patterns.plot(q, mean + air, color=_colour(6), lw=1, label="mean of all frames")
+    patterns.plot(q, air, color=_colour(4), lw=1, label="air (subtracted)")
+    patterns.set_ylabel("counts per pixel")
+    beside = patterns.twinx()
+    beside.plot(q, local, color=_colour(0), lw=1)
+    beside.set_ylabel("counts per voxel, mean inside the sample", color=_colour(0))
+    patterns.plot([], [], color=_colour(0), lw=1, label="mean local pattern")
+    patterns.legend(frameon=False, fontsize=8)
+    for row, (name, found) in enumerate(lines.items()):
+        strength = np.clip(np.sqrt(found.intensity / found.intensity.max()), 0.15, 1)
+        ticks.vlines(found.q, -row - 0.45 * strength, -row + 0.45 * strength, color=_colour(row), lw=1)
+    ticks.set(yticks=-np.arange(len(lines)), yticklabels=list(lines), ylim=(-len(lines) + 0.4, 0.6))
+    ticks.set(xlabel="q (1/Å)", xlim=(q[0], q[-1]))
+    ticks.tick_params(axis="y", labelsize=8)
+    return figure
+
+
+def draw_maps(maps: xr.Dataset, *, colormap: str) -> Figure:
+    """Every window's area, each with its own colour range (0 to the 99.5th percentile)."""
+    n = maps.sizes["phase"]
+    columns = min(4, n)
+    rows = -(-n // columns)
+    figure, axes = _figure(3.1 * columns, 3.1 * rows + 0.2, rows=rows, columns=columns)
+    for axis in axes[n:]:
+        axis.set_visible(False)
+    for k in range(n):
+        one = maps.isel(phase=k)
+        _draw_map(figure, axes[k], one.area, colormap)
+        axes[k].set_title(f"{one.phase.item()}\n{one.q_min.item():g}–{one.q_max.item():g} 1/Å", fontsize=9)
+    return figure
+
+
+def draw_overview(all_maps: list[xr.Dataset], titles: list[str], *, colormap: str) -> Figure:
+    """One row per scan, one column per window; a column shares its colour range, so that scans compare."""
+    n = all_maps[0].sizes["phase"]
+    figure, axes = _figure(2.3 * n, 2.45 * len(all_maps) + 0.3, rows=len(all_maps), columns=n)
+    axes = np.reshape(axes, (len(all_maps), n))
+    for k in range(n):
+        top = max(_top(maps.area.isel(phase=k).values) for maps in all_maps)
+        for row, maps in enumerate(all_maps):
+            _draw_map(figure, axes[row, k], maps.area.isel(phase=k), colormap, top=top, bar=row == len(all_maps) - 1)
+        axes[0, k].set_title(str(all_maps[0].phase.values[k]), fontsize=10)
+    for row, title in enumerate(titles):
+        axes[row, 0].set_ylabel(title, fontsize=10)
+    return figure
+
+
+def _figure(width, height, *, rows=1, columns=1, widths=None, heights=None, **shared):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, width_ratios=widths, height_ratios=heights, squeeze=False, **shared)
+    return figure, axes.ravel()
+
+
+def _draw_map(figure, axis, area, colormap, *, top=None, bar=True):
+    extent = [*_edges(area.x.values), *_edges(area.y.values[::-1])]
+    top = _top(area.values) if top is None else top
+    drawn = axis.imshow(area.values, extent=extent, cmap=colormap, vmin=0, vmax=top, interpolation="nearest")
+    axis.set(xticks=[], yticks=[])
+    if bar:
+        label = figure.colorbar(drawn, ax=axis, shrink=0.75, pad=0.02, location="bottom")
+        label.ax.tick_params(labelsize=7)
+        label.set_label("area (counts/voxel/Å)", fontsize=7)
+    _scale_bar(axis, extent)
+
+
+def _scale_bar(axis, extent):
+    """A bar of 1, 2 or 5 × 10^k mm, about a fifth of the field, at the lower left."""
+    width = extent[1] - extent[0]
+    power = 10.0 ** np.floor(np.log10(width / 5))
+    length = max(m * power for m in (1, 2, 5) if m * power <= width / 4)
+    x, y = extent[0] + 0.05 * width, extent[2] + 0.05 * width
+    axis.plot([x, x + length], [y, y], color="white", lw=2.5, solid_capstyle="butt")
+    text = f"{length:g} mm" if length >= 0.1 else f"{1000 * length:g} µm"
+    axis.text(x + length / 2, y + 0.02 * width, text, color="white", ha="center", va="bottom", fontsize=7)
+
+
+def _mean_inside(volume):
+    """Mean pattern of the voxels whose total is above a tenth of the strongest: the sample, roughly."""
+    total = volume.intensity.sum("q").values
+    return volume.intensity.values[total > 0.1 * np.nanmax(total)].mean(axis=0)
+
+
+def _top(values):
+    finite = values[np.isfinite(values)]
+    return max(float(np.percentile(finite, 99.5)), np.finfo(float).tiny) if finite.size else 1.0
+
+
+def _edges(centres):
+    half = (centres[1] - centres[0]) / 2
+    return centres[0] - half, centres[-1] + half
+
+
+def _colour(k):
+    return COLOURS[k % len(COLOURS)]

@@ -1,0 +1,45 @@
+"""What a job says: a log file, the terminal, and a progress bar with the time left."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .errors import XrdctError
+
+
+@contextmanager
+def logbook(path: str | Path) -> Iterator[None]:
+    """Send this package's log to `path` and its warnings to the terminal; an `XrdctError` ends the job in one line."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    to_file, to_terminal = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_terminal.setFormatter(logging.Formatter(f"{path.stem}: %(levelname)s: %(message)s"))
+    to_terminal.setLevel(logging.WARNING)
+    logger = logging.getLogger("xrdct")
+    logger.setLevel(logging.INFO)
+    for handler in (to_file, to_terminal):
+        logger.addHandler(handler)
+    try:
+        yield
+    except XrdctError as error:
+        logger.error("%s", error)
+        sys.exit(1)
+    except BaseException:
+        logger.exception("the job ended early")
+        raise
+    finally:
+        for handler in (to_file, to_terminal):
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def progress(label: str, unit: str):
+    """A wrapper for an iterable that shows a bar after two seconds; once in 15 s where nobody watches."""
+    often = 0.5 if sys.stderr.isatty() else 15.0
+    return partial(tqdm, desc=label, unit=unit, delay=2.0, mininterval=often, leave=False, dynamic_ncols=True)
