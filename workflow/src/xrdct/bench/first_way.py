@@ -1,0 +1,103 @@
+"""The demo beamtime from raw frames to maps, held against the truth: correlations, centre, frames/s, seconds, memory."""
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ..io.store import read_store
+from ..metrics import correlation
+from ..scans import Subset, read_scans, scan_names
+from .marks import Mark, at_least, at_most, reported
+
+DEVICE = "CPU"
+REPOSITORY = Path(__file__).resolve().parents[4]
+CONFIG = REPOSITORY / "config" / "demo" / "config.yaml"
+PRESENT = 0.01
+"""A phase counts as present in a scan from this mean volume fraction inside the field."""
+
+
+def measure() -> list[Mark]:
+    """Simulate and run the demo in a temporary folder and measure it."""
+    with tempfile.TemporaryDirectory(prefix="xrdct-bench-") as name:
+        folder = Path(name)
+        seconds = run_demo(folder)
+        rows = read_scans(CONFIG.parent / "scans.tsv")
+        return [
+            *accuracy(folder, rows),
+            *speed(folder, rows),
+            *(reported(f"{stage}, wall", value, "s") for stage, value in seconds.items()),
+        ]
+
+
+def run_demo(folder: Path) -> dict[str, float]:
+    """Simulate the demo's raw files and run the workflow in `folder`; seconds for either."""
+    bin_folder = Path(sys.executable).parent
+    cores = str(os.cpu_count())
+    simulate = [bin_folder / "xrdct", "simulate", "demo", "--out", folder / "raw", "--workers", cores]
+    workflow = [bin_folder / "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", folder]
+    workflow += ["--configfile", CONFIG, "--cores", cores]
+    seconds = {}
+    for stage, command in {"simulate": simulate, "workflow": workflow}.items():
+        started = time.monotonic()
+        subprocess.run(list(map(str, command)), check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        seconds[stage] = time.monotonic() - started
+    return seconds
+
+
+def accuracy(folder: Path, rows: list[Subset]) -> list[Mark]:
+    """Correlation of each present phase's map with its true volume fraction, and the error of the centre."""
+    marks = []
+    for scan in scan_names(rows):
+        truth = read_truth(folder, scan)
+        for phase, value in phase_correlations(folder, scan, truth).items():
+            marks.append(at_least(f"{scan}: map of {phase} against truth", 0.9, value))
+        found = read_store(folder / "results" / scan / "assemble" / "sinogram.zarr", "sinogram").attrs["cor"]
+        marks.append(at_most(f"{scan}: error of the centre of rotation", 0.1, abs(found - truth.attrs["cor"]), "px"))
+    return marks
+
+
+def phase_correlations(folder: Path, scan: str, truth: xr.Dataset) -> dict[str, float]:
+    """Correlation of window area and true volume fraction, for every window named like a phase that is present."""
+    maps = read_store(folder / "results" / scan / "windows" / "maps.zarr", "maps")
+    found = {}
+    for phase in maps.phase.values.tolist():
+        if phase in truth.phase.values and truth.volume_fraction.sel(phase=phase).mean() > PRESENT:
+            expected = truth.volume_fraction.sel(phase=phase).values
+            found[phase] = correlation(maps.area.sel(phase=phase).values, expected)
+    return found
+
+
+def read_truth(folder: Path, scan: str) -> xr.Dataset:
+    """The simulator's truth of one scan."""
+    return xr.open_zarr(folder / "raw" / "truth" / f"{scan}.zarr", consolidated=False, chunks=None)
+
+
+def speed(folder: Path, rows: list[Subset]) -> list[Mark]:
+    """Frames per second of integration per core, and seconds and peak memory of each stage."""
+    stages = stage_records(folder / "benchmarks")
+    frames = sum(row.n_projections * row.n_positions for row in rows)
+    marks = [reported("integration", frames / stages["integrate"]["s"], "frames/s/core, demo detector")]
+    for stage, record in sorted(stages.items()):
+        marks.append(reported(f"{stage}, all jobs", record["s"], "s"))
+        marks.append(reported(f"{stage}, peak memory of a job", record["max_rss"], "MB"))
+    return marks
+
+
+def stage_records(folder: Path) -> dict[str, dict[str, float]]:
+    """Snakemake's benchmark files by stage: summed seconds, largest resident memory (MB)."""
+    stages: dict[str, dict[str, float]] = {}
+    for path in sorted(folder.rglob("*.tsv")):
+        with open(path, newline="", encoding="utf-8") as stream:
+            record = next(csv.DictReader(stream, delimiter="\t"))
+        stage = stages.setdefault(path.stem.split("_")[0] if path.stem[-1].isdigit() else path.stem, {"s": 0.0, "max_rss": 0.0})
+        stage["s"] += float(record["s"])
+        memory = float(record["max_rss"]) if record["max_rss"] not in ("-", "NA") else np.nan
+        stage["max_rss"] = float(np.fmax(stage["max_rss"], memory))
+    return stages
