@@ -1,0 +1,62 @@
+"""What must agree across files: versions, the exported schema, environments and locks, BENCHMARKS.md."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xrdct import __version__, config
+from xrdct.bench.__main__ import current_page
+from xrdct.scans import Subset
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+
+
+def plain(name):
+    return re.split(r"[ <>=\[;]", name.strip())[0].lower().replace("_", "-").removesuffix("-base").removesuffix("-minimal")
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"] == __version__
+
+
+def test_the_exported_schema_is_current():
+    exported = (REPOSITORY / "workflow" / "schemas" / "config.schema.json").read_text()
+    assert exported == config.json_schema(), "run `xrdct schema`"
+
+
+def test_the_lock_files_pin_every_dependency():
+    locked = "".join((REPOSITORY / "requirements" / name).read_text() for name in ("core.lock", "torch.lock"))
+    pinned = {plain(line) for line in locked.splitlines() if "==" in line}
+    assert {plain(name) for name in PROJECT["dependencies"]} <= pinned
+
+
+@pytest.mark.parametrize("name", ["core", "gpu"])
+def test_the_conda_environments_list_what_the_locks_list(name):
+    listed = yaml.safe_load((REPOSITORY / "envs" / f"{name}.yaml").read_text())["dependencies"]
+    found = {plain(item).replace("pytorch", "torch") for item in listed if isinstance(item, str)} - {"python", "pip"}
+    wanted = {plain(item) for item in PROJECT["dependencies"]}
+    assert found == (wanted if name == "gpu" else wanted - {"torch", "astra-toolbox"})
+
+
+@pytest.mark.parametrize("folder", ["config", "config/demo", "tests/data/tiny"])
+def test_every_shipped_configuration_and_table_is_valid(folder):
+    from xrdct.scans import missing_subsets, read_scans
+
+    cfg = config.load(REPOSITORY / folder / "config.yaml")
+    rows = read_scans(REPOSITORY / folder / cfg.scans)
+    assert missing_subsets(rows, expected=cfg.raw.subsets_per_scan) == []
+
+
+def test_the_table_columns_are_explained_to_users():
+    text = (REPOSITORY / "config" / "README.md").read_text()
+    for column in Subset.model_fields:
+        assert column in text
+
+
+def test_benchmarks_page_is_made_from_the_json_files():
+    assert (REPOSITORY / "BENCHMARKS.md").read_text() == current_page(), "run `python3 run.py bench page`"
