@@ -1,0 +1,349 @@
+"""Every setting of a simulated beamtime: cell, states, scan, detector, beam, artefacts.
+
+A parameter file (YAML) holds one `Parameters`; unknown keys are errors. Each artefact stands on its own: null, zero
+or `false` switches it off. Presets lie beside this module in `presets/`.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from ..config import PlainName, Section
+from ..errors import ConfigError
+
+PRESETS = Path(__file__).resolve().parent / "presets"
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[float, float]
+
+SEPARATOR = "separator"
+ELECTROLYTE = "electrolyte"
+"""The two materials without a crystal structure."""
+
+
+class Stretch(Section):
+    """A stretch of the electrode, counted in windings along the spiral (0 is its inner end)."""
+
+    turns: Range
+    """From and to, in windings."""
+
+
+class Grain(Section):
+    """A round inclusion of one phase that replaces whatever is there."""
+
+    phase: str
+    """Structure."""
+    x_mm: float
+    """Position in mm from the rotation axis, to the right (increasing column)."""
+    y_mm: float
+    """Position in mm from the rotation axis, upwards (decreasing row)."""
+    radius_mm: Positive
+    """Radius in mm."""
+
+
+class Cell(Section):
+    """A cylindrical cell, cut across its axis: a casing and an Archimedean spiral of layers around a hole.
+
+    From the inside out, a winding is: separator, anode coating, copper, anode coating, separator, cathode coating,
+    aluminium, cathode coating. The pitch is their sum.
+    """
+
+    diameter_mm: Positive
+    """Outer diameter of the casing."""
+    casing_mm: Positive = 0.1
+    """Thickness of the casing."""
+    hole_radius_mm: NotNegative
+    """Inner end of the spiral: radius of the (empty) centre hole."""
+    turns: Positive
+    """Number of windings."""
+    separator_um: Positive = 12
+    """Thickness of one separator foil."""
+    anode_um: Positive = 85
+    """Thickness of the coating on one side of the copper."""
+    copper_um: Positive = 8
+    """Thickness of the copper foil."""
+    cathode_um: Positive = 70
+    """Thickness of the coating on one side of the aluminium."""
+    aluminium_um: Positive = 13
+    """Thickness of the aluminium foil."""
+    anode_active: Fraction = 0.62
+    """Share of the anode coating's volume that is active material; the rest is electrolyte."""
+    cathode_active: Fraction = 0.68
+    """Share of the cathode coating's volume that is active material; the rest is electrolyte."""
+    anode_tab: Stretch | None = None
+    """Where a Ni-Cu tab takes the place of the inner anode coating."""
+    bare_cathode: Stretch | None = None
+    """Where both cathode coatings are missing (filled with electrolyte), to make room for the aluminium tab."""
+    aluminium_tab: Stretch | None = None
+    """Where the aluminium tab takes the place of the inner cathode coating; lies inside `bare_cathode`."""
+    grains: tuple[Grain, ...] = ()
+    """Isolated inclusions."""
+    axis_x_mm: float = 0.0
+    """Centre of the cell, mm right of the rotation axis: cells never sit on the axis exactly."""
+    axis_y_mm: float = 0.0
+    """Centre of the cell, mm above the rotation axis."""
+
+    @property
+    def pitch_mm(self) -> float:
+        """Thickness of one winding."""
+        layers = (
+            2 * (self.separator_um + self.anode_um + self.cathode_um) + self.copper_um + self.aluminium_um
+        )
+        return layers / 1000
+
+    @model_validator(mode="after")
+    def _fits(self):
+        need = self.hole_radius_mm + (self.turns + 1) * self.pitch_mm
+        room = self.diameter_mm / 2 - self.casing_mm
+        if need > room:
+            raise ValueError(
+                f"{self.turns} windings need a radius of {need:.3f} mm, the casing leaves {room:.3f} mm: "
+                "lower `turns` or `hole_radius_mm`"
+            )
+        return self
+
+
+class Region(Section):
+    """What the active material of the anode consists of, in one part of the cell. Later regions win."""
+
+    phases: dict[str, NotNegative]
+    """Volume shares of the phases, summing to 1."""
+    turns: Range | None = None
+    """Only between these windings along the spiral; null: everywhere."""
+    azimuth_deg: Range | None = None
+    """Only between these directions, counter-clockwise from +x; from > to crosses 0°. null: all around."""
+
+    @model_validator(mode="after")
+    def _sums_to_one(self):
+        total = sum(self.phases.values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares of `phases` sum to {total:g}, not 1")
+        return self
+
+
+class LatticeParameters(Section):
+    """A cell other than the structure file's; null keeps the file's value."""
+
+    a: Positive | None = None
+    """Å (with b where b = a by symmetry)."""
+    c: Positive | None = None
+    """Å (null for a cubic phase: c follows a)."""
+
+
+class State(Section):
+    """The cell at one voltage: one scan."""
+
+    scan: PlainName
+    """Name of the scan."""
+    state: str
+    """charged, discharged, …"""
+    voltage_V: float
+    """Cell voltage in V."""
+    cathode: str = "NCA"
+    """Structure of the cathode."""
+    anode: tuple[Region, ...]
+    """Regions of the anode; the first should cover everything."""
+    lattice: dict[str, LatticeParameters] = {}
+    """Lattice parameters of this state, by structure."""
+
+
+class Scan(Section):
+    """How the translation and the rotation were driven."""
+
+    n_positions: Annotated[int, Field(ge=2)]
+    """Positions on a line."""
+    step_mm: Positive
+    """Distance of two positions; also the width of the beam, and the voxel of the truth."""
+    n_projections: Annotated[int, Field(ge=1)]
+    """Lines in a subset."""
+    n_subsets: Annotated[int, Field(ge=1)]
+    """Interlaced subsets: same angular step, starts shifted by a fraction of it."""
+    span_deg: Positive = 180
+    """Angular range of a subset."""
+    start_deg: float = 0
+    """Rotation of the first line of the first subset."""
+    zigzag: bool = True
+    """Every second line is driven backwards."""
+    cor_offset_px: float = 0
+    """Rotation axis minus the middle of the line, in positions."""
+    first_position_mm: float = 0
+    """Reading of the translation motor at the first column."""
+
+
+class Detector(Section):
+    """The area detector, and how it stands."""
+
+    shape: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    """Rows and columns."""
+    pixel_um: Positive
+    """Edge of a pixel in µm."""
+    distance_mm: Positive
+    """From the sample to where the direct beam meets the detector."""
+    beam_centre: tuple[float, float]
+    """Row and column where the direct beam meets the detector, in pixels from the outer corner of the first pixel
+    (whose centre is at 0.5, 0.5)."""
+    tilt_deg: Annotated[float, Field(ge=0, lt=45)] = 0
+    """Angle between the detector's normal and the beam."""
+    tilt_plane_deg: float = 0
+    """Direction in which the detector leans, as pyFAI's `tiltPlanRotation`."""
+    column_gaps: tuple[tuple[int, int], ...] = ()
+    """Gaps between modules: first column and number of columns; written as −1."""
+    row_gaps: tuple[tuple[int, int], ...] = ()
+    """The same for rows."""
+
+
+class Beam(Section):
+    """The X-ray beam and its counter."""
+
+    energy_kev: Positive
+    """Photon energy in keV."""
+    polarization: Annotated[float, Field(ge=-1, le=1)] = 0.95
+    """1: horizontal (along the rows), 0: none, −1: vertical."""
+    dose: Positive
+    """Counts of a pixel of full solid angle from 1 mm of a material that scatters 1 e²/Å³."""
+    monitor: Positive = 1e6
+    """Reading of the counter at full intensity."""
+    monitor_decay: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Share of the intensity lost between two top-ups of the ring."""
+    topup_frames: Annotated[int, Field(ge=1)] = 1000
+    """Frames between two top-ups."""
+
+
+class Instrument(Section):
+    """Width of the lines: pseudo-Voigt whose FWHM in q is sqrt(fwhm² + (fwhm_slope q)²), widened by crystallite size."""
+
+    fwhm: Positive
+    """1/Å at q = 0."""
+    fwhm_slope: NotNegative = 0
+    """Relative broadening at large q."""
+    eta: Fraction = 0.1
+    """Lorentzian share."""
+    size_nm: Positive = 150
+    """Size of the crystallites of phases that `sizes_nm` does not name; the Scherrer width is 0.9·2π/size."""
+    sizes_nm: dict[str, Positive] = {}
+    """Size of the crystallites, by structure."""
+
+
+class Amorphous(Section):
+    """A material without lattice: one Gaussian halo and its Compton scattering."""
+
+    q: Positive
+    """Centre of the halo in 1/Å."""
+    fwhm: Positive
+    """1/Å."""
+    height: NotNegative
+    """Top of the halo in e²/Å³."""
+    electrons: NotNegative
+    """Electrons per Å³: what the Compton scattering tends to at large q."""
+
+
+class Air(Section):
+    """Scattering of the air and the windows: in every frame, sample or not."""
+
+    level: NotNegative
+    """Counts per pixel at large q, at full intensity."""
+    rise: NotNegative
+    """Further counts per pixel at q = 0."""
+    q_decay: Positive = 1.0
+    """1/Å in which the rise falls to 1/e."""
+
+
+class BadPixels(Section):
+    """Pixels that do not count as they should; places are drawn from the seed."""
+
+    n_hot: Annotated[int, Field(ge=0)] = 0
+    """Pixels with a high constant rate."""
+    n_flickering: Annotated[int, Field(ge=0)] = 0
+    """Pixels that are hot in some frames and normal in others."""
+    n_dead: Annotated[int, Field(ge=0)] = 0
+    """Pixels that never count: written as 0."""
+    n_flagged: Annotated[int, Field(ge=0)] = 0
+    """Pixels that the detector itself calls bad: written as −2."""
+    hot_counts: Positive = 50_000
+    """Largest reading of a hot pixel; the smallest is a hundredth of it."""
+    flicker_share: Fraction = 0.1
+    """Share of frames in which a flickering pixel is hot."""
+
+
+class Artefacts(Section):
+    """What stands between the ideal and the recorded frame; each can be switched off alone."""
+
+    poisson: bool = True
+    """Photon noise; false: expected counts, rounded."""
+    air: Air | None = None
+    """Air scatter; null: none."""
+    bad_pixels: BadPixels | None = None
+    """Hot, flickering, dead pixels; null: none."""
+    beamstop_px: NotNegative = 0
+    """Radius of the shadow around the direct beam, in pixels."""
+
+
+class Calibrant(Section):
+    """The frame of a powder of known cell."""
+
+    phase: str = "CeO2"
+    """Structure."""
+    thickness_mm: Positive = 1.0
+    """Path through the powder."""
+    exposures: Positive = 20
+    """Counting time, in frames of the scan."""
+
+
+class Parameters(Section):
+    """A simulated beamtime."""
+
+    sample: str = "twin"
+    """Name of the cell."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    """Seed of all random numbers; the same seed gives the same bytes in any order of work."""
+    cell: Cell
+    states: tuple[State, ...]
+    scan: Scan
+    detector: Detector
+    beam: Beam
+    instrument: Instrument
+    amorphous: dict[str, Amorphous]
+    """`separator` and `electrolyte`."""
+    artefacts: Artefacts = Artefacts()
+    calibrant: Calibrant = Calibrant()
+
+    @model_validator(mode="after")
+    def _whole(self):
+        missing = {SEPARATOR, ELECTROLYTE} - set(self.amorphous)
+        if missing:
+            raise ValueError(f"amorphous: {', '.join(sorted(missing))} must be described")
+        names = [state.scan for state in self.states]
+        if len(set(names)) != len(names) or not names:
+            raise ValueError(f"states: every scan needs a name of its own, found {names}")
+        return self
+
+    @property
+    def cor(self) -> float:
+        """Centre of rotation in positions, from the centre of the first column."""
+        return (self.scan.n_positions - 1) / 2 + self.scan.cor_offset_px
+
+
+def load_parameters(preset_or_file: str) -> Parameters:
+    """Read a preset (its name) or a parameter file (a path).
+
+    Raises
+    ------
+    ConfigError
+        With one line per problem, or naming the presets when there is no such file.
+    """
+    preset = PRESETS / f"{preset_or_file}.yaml"
+    path = preset if preset.is_file() else Path(preset_or_file)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
+        raise ConfigError(f"{preset_or_file}: neither a parameter file nor one of the presets ({known})")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Parameters.model_validate(settings)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not plain YAML: {error}") from None
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
