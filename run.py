@@ -92,7 +92,7 @@ def demo(options, _rest) -> int:
         *["--configfile", HERE / "config" / "demo" / "config.yaml", "--cores", str(options.cores)],
     ]
     say("simulating the demo beamtime")
-    call([BIN / "xrdct", "simulate", "demo", "--out", folder / "raw", "--workers", str(options.cores)])
+    call([BIN / "xrdct", "simulate", "demo", "--out", folder, "--workers", str(options.cores)])
     say("running the workflow")
     call(snakemake)
     call([*snakemake, "--report", folder / "report.html", "--quiet"])
@@ -102,7 +102,7 @@ def demo(options, _rest) -> int:
         f"  volumes  {folder}/results/<scan>/reconstruct/volume.zarr\n"
         f"  figures  {folder}/results/figures/overview.png and {folder}/results/<scan>/figures/\n"
         f"  report   {folder}/report.html\n"
-        f"  truth    {folder}/raw/truth/"
+        f"  truth    {folder}/truth/"
     )
     return 0
 

@@ -69,7 +69,7 @@ class Beamtime:
 
 def simulate(preset: str, folder: Path) -> None:
     """Raw files of a preset, through the command a user types."""
-    command = [sys.executable, "-m", "xrdct", "simulate", preset, "--out", folder / "raw", "--workers", 2]
+    command = [sys.executable, "-m", "xrdct", "simulate", preset, "--out", folder, "--workers", 2]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -40,7 +40,7 @@ def run_demo(folder: Path) -> dict[str, float]:
     """Simulate the demo's raw files and run the workflow in `folder`; seconds for either."""
     bin_folder = Path(sys.executable).parent
     cores = str(os.cpu_count())
-    simulate = [bin_folder / "xrdct", "simulate", "demo", "--out", folder / "raw", "--workers", cores]
+    simulate = [bin_folder / "xrdct", "simulate", "demo", "--out", folder, "--workers", cores]
     workflow = [bin_folder / "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", folder]
     workflow += ["--configfile", CONFIG, "--cores", cores]
     seconds = {}
@@ -76,7 +76,7 @@ def phase_correlations(folder: Path, scan: str, truth: xr.Dataset) -> dict[str, 
 
 def read_truth(folder: Path, scan: str) -> xr.Dataset:
     """The simulator's truth of one scan."""
-    return xr.open_zarr(folder / "raw" / "truth" / f"{scan}.zarr", consolidated=False, chunks=None)
+    return xr.open_zarr(folder / "truth" / f"{scan}.zarr", consolidated=False, chunks=None)
 
 
 def speed(folder: Path, rows: list[Subset]) -> list[Mark]:
