@@ -41,9 +41,13 @@ def parse(argv):
     }
     for name, text in texts.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--torch", choices=["cpu", "cuda"], help="build of torch (default: what is installed, or cpu)")
+        command.add_argument(
+            "--torch", choices=["cpu", "cuda"], help="build of torch (default: what is installed, or cpu)"
+        )
         if name == "demo":
-            command.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
+            command.add_argument(
+                "--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)"
+            )
     return parser.parse_known_args(argv)
 
 
@@ -123,7 +127,9 @@ def call(command: list) -> None:
 
 def environment() -> dict:
     """The virtual environment first on the path; one thread per library, since the workflow runs jobs side by side."""
-    threads = {name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = {
+        name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    }
     return os.environ | threads | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "VIRTUAL_ENV": str(VENV)}
 
 

@@ -32,7 +32,15 @@ class Beamtime:
 
     def snakemake(self, *arguments, repository: Path = REPOSITORY, ok: bool = True) -> str:
         """Run Snakemake in the folder and return all it printed; `ok` says which exit is expected."""
-        command = [sys.executable, "-m", "snakemake", "--snakefile", repository / "Snakefile", "--directory", self.folder]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            repository / "Snakefile",
+            "--directory",
+            self.folder,
+        ]
         command += ["--workflow-profile", repository / "profiles" / "default"]
         command += ["--configfile", self.config, "--cores", "2", *arguments]
         environment = os.environ | {
@@ -51,7 +59,9 @@ class Beamtime:
         if "Nothing to be done" in printed:
             return {}
         stats = printed[printed.index("Job stats:") :].split("total")[0]
-        return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", stats, re.MULTILINE) if name != "all"}
+        return {
+            name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", stats, re.MULTILINE) if name != "all"
+        }
 
     def changed(self, tmp_path: Path, **sections) -> "Beamtime":
         """The same folder with a configuration in which keys of sections have other values."""

@@ -16,7 +16,9 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
 def plain(name):
-    return re.split(r"[ <>=\[;]", name.strip())[0].lower().replace("_", "-").removesuffix("-base").removesuffix("-minimal")
+    return (
+        re.split(r"[ <>=\[;]", name.strip())[0].lower().replace("_", "-").removesuffix("-base").removesuffix("-minimal")
+    )
 
 
 def test_the_version_is_the_same_everywhere():

@@ -49,7 +49,9 @@ MATRIX = [
 ]
 
 
-@pytest.mark.parametrize(("change", "expected"), MATRIX, ids=lambda value: str(value) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("change", "expected"), MATRIX, ids=lambda value: str(value) if isinstance(value, dict) else ""
+)
 def test_a_changed_key_reruns_exactly_what_depends_on_it(tiny, tmp_path, change, expected):
     assert set(tiny.changed(tmp_path, **change).would_run()) == expected
 

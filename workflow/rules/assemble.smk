@@ -4,7 +4,7 @@
 def subset_paths(pattern):
     """Input function: `pattern` for every subset of the scan."""
     return lambda wildcards: [
-        pattern.format(scan=row.scan, subset=row.subset) for row in subsets_of(scans, wildcards.scan)
+        str(pattern).format(scan=row.scan, subset=row.subset) for row in subsets_of(scans, wildcards.scan)
     ]
 
 
@@ -12,8 +12,8 @@ rule assemble:
     message:
         "Assembling the sinogram of {wildcards.scan}"
     input:
-        manifests=subset_paths("results/{scan}/integrate/{subset}/patterns.json"),
-        stores=ancient(subset_paths("results/{scan}/integrate/{subset}/patterns.zarr")),
+        manifests=subset_paths(rules.integrate.output.manifest),
+        stores=ancient(subset_paths(rules.integrate.output.store)),
     output:
         store=directory("results/{scan}/assemble/sinogram.zarr"),
         manifest="results/{scan}/assemble/sinogram.json",

@@ -48,8 +48,8 @@ rule draw_overview:
     message:
         "Drawing the maps of all scans side by side"
     input:
-        manifests=expand(rules.map_windows.output.manifest, scan=scan_names(scans)),
-        maps=ancient(expand(rules.map_windows.output.store, scan=scan_names(scans))),
+        manifests=expand(str(rules.map_windows.output.manifest), scan=scan_names(scans)),
+        maps=ancient(expand(str(rules.map_windows.output.store), scan=scan_names(scans))),
     output:
         report(
             "results/figures/overview.png",

@@ -58,13 +58,15 @@ def draw_mean_pattern(sinogram: xr.Dataset, volume: xr.Dataset, lines: dict) -> 
     local = _mean_inside(volume)
     patterns.plot(q, mean + air, color=_colour(6), lw=1, label="mean of all frames")
     patterns.plot(q, air, color=_colour(4), lw=1, label="air (subtracted)")
-    patterns.set_ylabel("counts per pixel")
+    patterns.set_ylabel("counts per pixel (square-root scale)")
     beside = patterns.twinx()
     beside.plot(q, local, color=_colour(0), lw=1)
+    for axis in (patterns, beside):
+        axis.set_yscale("function", functions=(_signed_root, _signed_square))
     beside.set_ylabel("counts per voxel, mean inside the sample", color=_colour(0))
     patterns.plot([], [], color=_colour(0), lw=1, label="mean local pattern")
     patterns.legend(frameon=False, fontsize=8)
-    for row, (name, found) in enumerate(lines.items()):
+    for row, found in enumerate(lines.values()):
         strength = np.clip(np.sqrt(found.intensity / found.intensity.max()), 0.15, 1)
         ticks.vlines(found.q, -row - 0.45 * strength, -row + 0.45 * strength, color=_colour(row), lw=1)
     ticks.set(yticks=-np.arange(len(lines)), yticklabels=list(lines), ylim=(-len(lines) + 0.4, 0.6))
@@ -131,6 +133,15 @@ def _scale_bar(axis, extent):
     axis.plot([x, x + length], [y, y], color="white", lw=2.5, solid_capstyle="butt")
     text = f"{length:g} mm" if length >= 0.1 else f"{1000 * length:g} µm"
     axis.text(x + length / 2, y + 0.02 * width, text, color="white", ha="center", va="bottom", fontsize=7)
+
+
+def _signed_root(values):
+    """A scale on which weak lines are seen beside strong ones and Poisson noise is even."""
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _signed_square(values):
+    return np.sign(values) * np.square(values)
 
 
 def _mean_inside(volume):

@@ -17,7 +17,7 @@ PACKAGE = "xrdct"
 
 
 def canonical_json(settings: BaseModel | dict | list) -> str:
-    """Settings as text that depends on their values alone: keys sorted, types as validated (1 and 1.0 are one float)."""
+    """Settings as text that depends on their values alone: keys sorted, types as validated (1 is 1.0)."""
     plain = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else settings
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 

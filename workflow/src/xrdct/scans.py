@@ -149,7 +149,8 @@ def _cross_problems(rows: list[tuple[int, Subset]], path: Path) -> list[str]:
         for column in ("n_positions", "step_mm", "sample", "state", "voltage_V", "cycle"):
             first = getattr(own[0][1], column)
             problems += [
-                f"{path}: line {number}: scan {scan} has {column} {getattr(row, column)!r} here but {first!r} in line {own[0][0]}"
+                f"{path}: line {number}: scan {scan} has {column} {getattr(row, column)!r} here "
+                f"but {first!r} in line {own[0][0]}"
                 for number, row in own[1:]
                 if getattr(row, column) != first
             ]

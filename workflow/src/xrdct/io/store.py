@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,7 +121,10 @@ def read_store(store: str | Path, kind: str) -> xr.Dataset:
     if not Path(store).is_dir():
         raise StoreError(f"{store}: no such store; run the step that makes it")
     try:
-        dataset = xr.open_zarr(store, consolidated=False, chunks=None)
+        with warnings.catch_warnings():
+            # Snakemake leaves its .snakemake_timestamp inside every folder that a rule makes.
+            warnings.filterwarnings("ignore", message=r"Object at \.snakemake_timestamp")
+            dataset = xr.open_zarr(store, consolidated=False, chunks=None)
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"{store}: cannot be opened as a Zarr store: {error}") from error
     found = (dataset.attrs.get("kind"), dataset.attrs.get("format"))
