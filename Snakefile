@@ -19,8 +19,8 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
+    default_target: True
     input:
         rules.calibrate.output.cake,
         expand(rules.draw_scan.output, scan=scan_names(scans)),
         rules.draw_overview.output,
-    default_target: True

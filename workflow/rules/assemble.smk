@@ -1,33 +1,13 @@
 """Patterns of all subsets to one sinogram."""
 
 
-def subset_paths(pattern):
-    """Input function: `pattern` for every subset of the scan."""
-    return lambda wildcards: [
-        str(pattern).format(scan=row.scan, subset=row.subset) for row in subsets_of(scans, wildcards.scan)
-    ]
-
-
 rule assemble:
-    message:
-        "Assembling the sinogram of {wildcards.scan}"
     input:
         manifests=subset_paths(rules.integrate.output.manifest),
         stores=ancient(subset_paths(rules.integrate.output.store)),
     output:
         store=directory("results/{scan}/assemble/sinogram.zarr"),
         manifest="results/{scan}/assemble/sinogram.json",
-    params:
-        cfg=lambda wildcards: canonical_json(
-            {
-                "subsets": [
-                    row.model_dump(mode="json", include={"angle_start_deg", "angle_step_deg", "step_mm", "zigzag"})
-                    for row in subsets_of(scans, wildcards.scan)
-                ],
-                "settings": cfg.assemble.model_dump(mode="json"),
-            }
-        ),
-        code=script_hash("assemble"),
     log:
         "logs/{scan}/assemble.log",
     benchmark:
@@ -38,5 +18,26 @@ rule assemble:
     resources:
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=60,
+    params:
+        cfg=lambda wildcards: canonical_json(
+            {
+                "subsets": [
+                    row.model_dump(
+                        mode="json",
+                        include={
+                            "angle_start_deg",
+                            "angle_step_deg",
+                            "step_mm",
+                            "zigzag",
+                        },
+                    )
+                    for row in subsets_of(scans, wildcards.scan)
+                ],
+                "settings": cfg.assemble.model_dump(mode="json"),
+            }
+        ),
+        code=script_hash("assemble"),
+    message:
+        "Assembling the sinogram of {wildcards.scan}"
     script:
         "../scripts/assemble.py"

@@ -2,8 +2,6 @@
 
 
 rule calibrate:
-    message:
-        "Calibrating the geometry with {input.frame}"
     input:
         frame=raw_file(cfg.calibrate.frame),
         mask=raw_file(cfg.detector.mask) if cfg.detector.mask else [],
@@ -18,6 +16,16 @@ rule calibrate:
             category="Calibration",
             labels={"figure": "rings and residuals"},
         ),
+    log:
+        "logs/calibrate.log",
+    benchmark:
+        "benchmarks/calibrate.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
     params:
         cfg=canonical_json(
             {
@@ -31,15 +39,7 @@ rule calibrate:
             }
         ),
         code=script_hash("calibrate"),
-    log:
-        "logs/calibrate.log",
-    benchmark:
-        "benchmarks/calibrate.tsv"
-    conda:
-        "../../envs/core.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
+    message:
+        "Calibrating the geometry with {input.frame}"
     script:
         "../scripts/calibrate.py"

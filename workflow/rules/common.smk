@@ -1,6 +1,6 @@
-"""Reads and validates configuration and table; nothing else."""
+"""Reads and validates configuration and table; paths that follow from a row."""
 
-import json
+import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -23,7 +23,9 @@ try:
     if missing:
         raise XrdctError("\n".join(missing))
 except XrdctError as error:
-    raise WorkflowError(f"{error}\n(`xrdct check {config_file}` lists every problem at once)") from None
+    raise WorkflowError(
+        f"{error}\n(`xrdct check {config_file}` lists every problem at once)"
+    ) from None
 
 rows = {(row.scan, str(row.subset)): row for row in scans}
 
@@ -41,3 +43,17 @@ def raw_file(name):
 def script_hash(name):
     """Hash of a stage's script and of the modules behind it."""
     return code_hash(Path(workflow.basedir) / "workflow" / "scripts" / f"{name}.py")
+
+
+def frame_files(wildcards):
+    """The file of the table's row and the files it links to: a change in any of them is a change of the frames."""
+    row = rows[wildcards.scan, wildcards.subset]
+    return files_behind(raw_file(row.file), row.dataset)
+
+
+def subset_paths(pattern):
+    """Input function: `pattern` for every subset of the scan."""
+    return lambda wildcards: [
+        str(pattern).format(scan=row.scan, subset=row.subset)
+        for row in subsets_of(scans, wildcards.scan)
+    ]

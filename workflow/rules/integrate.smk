@@ -1,15 +1,7 @@
 """Raw frames to patterns, one job per subset."""
 
 
-def frame_files(wildcards):
-    """The file of the table's row and the files it links to: a change in any of them is a change of the frames."""
-    row = rows[wildcards.scan, wildcards.subset]
-    return files_behind(raw_file(row.file), row.dataset)
-
-
 rule integrate:
-    message:
-        "Integrating {wildcards.scan}, subset {wildcards.subset}"
     input:
         frames=frame_files,
         poni=rules.calibrate.output.poni,
@@ -17,19 +9,6 @@ rule integrate:
     output:
         store=directory("results/{scan}/integrate/{subset}/patterns.zarr"),
         manifest="results/{scan}/integrate/{subset}/patterns.json",
-    params:
-        cfg=lambda wildcards: canonical_json(
-            {
-                "file": raw_file(rows[wildcards.scan, wildcards.subset].file),
-                "dataset": rows[wildcards.scan, wildcards.subset].dataset,
-                "n_projections": rows[wildcards.scan, wildcards.subset].n_projections,
-                "n_positions": rows[wildcards.scan, wildcards.subset].n_positions,
-                "counters": cfg.raw.model_dump(include={"monitor", "omega", "translation"}),
-                "polarization": cfg.beam.polarization,
-                "settings": cfg.integrate.model_dump(mode="json"),
-            }
-        ),
-        code=script_hash("integrate"),
     log:
         "logs/{scan}/integrate_{subset}.log",
     benchmark:
@@ -40,5 +19,22 @@ rule integrate:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 600 * attempt,
+    params:
+        cfg=lambda wildcards: canonical_json(
+            {
+                "file": raw_file(rows[wildcards.scan, wildcards.subset].file),
+                "dataset": rows[wildcards.scan, wildcards.subset].dataset,
+                "n_projections": rows[wildcards.scan, wildcards.subset].n_projections,
+                "n_positions": rows[wildcards.scan, wildcards.subset].n_positions,
+                "counters": cfg.raw.model_dump(
+                    include={"monitor", "omega", "translation"}
+                ),
+                "polarization": cfg.beam.polarization,
+                "settings": cfg.integrate.model_dump(mode="json"),
+            }
+        ),
+        code=script_hash("integrate"),
+    message:
+        "Integrating {wildcards.scan}, subset {wildcards.subset}"
     script:
         "../scripts/integrate.py"

@@ -2,17 +2,12 @@
 
 
 rule reconstruct:
-    message:
-        "Reconstructing {wildcards.scan}"
     input:
         manifest=rules.assemble.output.manifest,
         store=ancient(rules.assemble.output.store),
     output:
         store=directory("results/{scan}/reconstruct/volume.zarr"),
         manifest="results/{scan}/reconstruct/volume.json",
-    params:
-        cfg=canonical_json(cfg.reconstruct),
-        code=script_hash("reconstruct"),
     log:
         "logs/{scan}/reconstruct.log",
     benchmark:
@@ -23,5 +18,10 @@ rule reconstruct:
     resources:
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=240,
+    params:
+        cfg=canonical_json(cfg.reconstruct),
+        code=script_hash("reconstruct"),
+    message:
+        "Reconstructing {wildcards.scan}"
     script:
         "../scripts/reconstruct.py"

@@ -2,8 +2,6 @@
 
 
 rule draw_scan:
-    message:
-        "Drawing the figures of {wildcards.scan}"
     input:
         sinogram_manifest=rules.assemble.output.manifest,
         sinogram=ancient(rules.assemble.output.store),
@@ -30,26 +28,28 @@ rule draw_scan:
             category="{scan}",
             labels={"figure": "3 maps"},
         ),
-    params:
-        cfg=canonical_json(cfg.report),
-        code=script_hash("draw_scan"),
     log:
         "logs/{scan}/draw_scan.log",
     benchmark:
         "benchmarks/{scan}/draw_scan.tsv"
+    localrule: True
     conda:
         "../../envs/core.yaml"
-    localrule: True
+    params:
+        cfg=canonical_json(cfg.report),
+        code=script_hash("draw_scan"),
+    message:
+        "Drawing the figures of {wildcards.scan}"
     script:
         "../scripts/draw_scan.py"
 
 
 rule draw_overview:
-    message:
-        "Drawing the maps of all scans side by side"
     input:
         manifests=expand(str(rules.map_windows.output.manifest), scan=scan_names(scans)),
-        maps=ancient(expand(str(rules.map_windows.output.store), scan=scan_names(scans))),
+        maps=ancient(
+            expand(str(rules.map_windows.output.store), scan=scan_names(scans))
+        ),
     output:
         report(
             "results/figures/overview.png",
@@ -57,23 +57,27 @@ rule draw_overview:
             category="Beamtime",
             labels={"figure": "maps of all scans"},
         ),
+    log:
+        "logs/draw_overview.log",
+    benchmark:
+        "benchmarks/draw_overview.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
     params:
         cfg=canonical_json(
             {
                 "titles": [
-                    subsets_of(scans, scan)[0].model_dump(mode="json", include={"scan", "state", "voltage_V"})
+                    subsets_of(scans, scan)[0].model_dump(
+                        mode="json", include={"scan", "state", "voltage_V"}
+                    )
                     for scan in scan_names(scans)
                 ],
                 "colormap": cfg.report.colormap,
             }
         ),
         code=script_hash("draw_overview"),
-    log:
-        "logs/draw_overview.log",
-    benchmark:
-        "benchmarks/draw_overview.tsv"
-    conda:
-        "../../envs/core.yaml"
-    localrule: True
+    message:
+        "Drawing the maps of all scans side by side"
     script:
         "../scripts/draw_overview.py"

@@ -2,22 +2,12 @@
 
 
 rule map_windows:
-    message:
-        "Mapping q windows of {wildcards.scan}"
     input:
         manifest=rules.reconstruct.output.manifest,
         store=ancient(rules.reconstruct.output.store),
     output:
         store=directory("results/{scan}/windows/maps.zarr"),
         manifest="results/{scan}/windows/maps.json",
-    params:
-        cfg=canonical_json(
-            {
-                "windows": [window.model_dump(mode="json") for window in cfg.windows.all()],
-                "background": cfg.windows.background,
-            }
-        ),
-        code=script_hash("map_windows"),
     log:
         "logs/{scan}/map_windows.log",
     benchmark:
@@ -28,5 +18,17 @@ rule map_windows:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        cfg=canonical_json(
+            {
+                "windows": [
+                    window.model_dump(mode="json") for window in cfg.windows.all()
+                ],
+                "background": cfg.windows.background,
+            }
+        ),
+        code=script_hash("map_windows"),
+    message:
+        "Mapping q windows of {wildcards.scan}"
     script:
         "../scripts/map_windows.py"
