@@ -10,6 +10,7 @@ from .calibrants import Calibrant, find_calibrant
 from .centre import find_centres
 from .detector import valid_pixels
 from .distance import DistanceScore, find_distance, radial_profile
+from .existing import check_geometry
 from .refine import PARAMETERS, UNITS, Refinement, refine_geometry, start_geometry
 from .result import Calibration, build_calibration
 from .rings import RingPoints, measure_rings, pixel_angles, pixel_step
@@ -30,6 +31,7 @@ def calibrate(
     energy_kev: float,
     detector: PyfaiDetector,
     mask: np.ndarray | None = None,
+    poni: AzimuthalIntegrator | None = None,
     max_rms_deg: float = 0.01,
     polarization: float = 0.95,
     trim: float = 0.20,
@@ -58,6 +60,8 @@ def calibrate(
         pyFAI detector (`detector_from`); its mask is applied.
     mask
         Non-zero where pixels are bad, same shape.
+    poni
+        A geometry that exists already: it is checked (`check_geometry`) and nothing is refined.
     max_rms_deg
         Largest scatter of ring points that is accepted, degrees of two_theta.
     polarization
@@ -76,6 +80,11 @@ def calibrate(
     ConfigError
         When pyFAI does not know the calibrant.
     """
+    settings = {"max_rms_deg": max_rms_deg, "polarization": polarization, "trim": trim, "n_bins": n_bins}
+    if poni is not None:
+        return check_geometry(
+            frame, poni, calibrant=calibrant, energy_kev=energy_kev, detector=detector, mask=mask, **settings
+        )
     rings = find_calibrant(calibrant, wavelength=wavelength_from_energy(energy_kev))
     valid = valid_pixels(frame, detector, mask)
     centre, distance = _start_values(frame, valid, rings, pixel_mm=detector.pixel1 * 1e3)
@@ -88,17 +97,7 @@ def calibrate(
     points, refinement = _refine_in_stages(frame, valid, start, rings)
     messages += _describe_decisions(refinement)
     return build_calibration(
-        frame,
-        valid,
-        rings,
-        points,
-        refinement,
-        energy_kev=energy_kev,
-        max_rms_deg=max_rms_deg,
-        polarization=polarization,
-        trim=trim,
-        n_bins=n_bins,
-        messages=messages,
+        frame, valid, rings, points, refinement, energy_kev=energy_kev, messages=messages, **settings
     )
 
 

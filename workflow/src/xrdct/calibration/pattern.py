@@ -1,13 +1,12 @@
 """The calibrant's pattern, integrated as the data will be, its cake, and lines that do not belong to it."""
 
-import logging
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 from scipy.signal import find_peaks
 
+from ..quiet import quiet
 from .calibrants import Calibrant
 
 NO_SPLITTING = ("no", "csr", "cython")
@@ -62,7 +61,7 @@ def integrate_pattern(
     the share of pixels dropped, half at either end.
     """
     tail = 50 * trim
-    with quiet_pyfai():
+    with quiet("pyFAI"):
         result = geometry.medfilt1d_ng(
             np.where(valid, frame, 0),
             n_bins,
@@ -85,7 +84,7 @@ def integrate_cake(
     frame: np.ndarray, valid: np.ndarray, geometry: AzimuthalIntegrator, *, n_bins: int, polarization: float
 ) -> Cake:
     """Mean over cells of q and azimuth (1° wide), for looking at."""
-    with quiet_pyfai():
+    with quiet("pyFAI"):
         result = geometry.integrate2d_ng(
             np.where(valid, frame, 0),
             n_bins,
@@ -131,15 +130,3 @@ def find_strangers(pattern: Pattern, calibrant: Calibrant, *, fwhm_q: np.ndarray
         return []
     strange = [(float(q[p]), float(h / height[own].max())) for p, h, s in zip(peaks, height, ~own & ~inner, strict=True) if s]
     return sorted(strange, key=lambda line: -line[1])
-
-
-@contextmanager
-def quiet_pyfai():
-    """Keep pyFAI's remarks about methods and masks out of the log while one of its calls runs."""
-    logger = logging.getLogger("pyFAI")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

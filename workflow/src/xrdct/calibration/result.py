@@ -1,5 +1,6 @@
 """What a calibration found, and the checks that every calibration passes before it is handed out."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,12 +8,13 @@ from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
 from ..errors import CalibrationError
 from .calibrants import Calibrant
-from .pattern import Cake, Pattern, find_strangers, integrate_cake, integrate_pattern, natural_bins
-from .pattern import STRANGER
+from .pattern import STRANGER, Cake, Pattern, find_strangers, integrate_cake, integrate_pattern, natural_bins
 from .profile import InstrumentProfile, fit_lines, instrument_profile
 from .refine import Refinement, energy_shift
 from .rings import RingPoints, beam_centre, pixel_step
 from .table import Ring, bent_sectors, ring_table
+
+log = logging.getLogger(__name__)
 
 LEAST_RINGS = 3
 LEAST_POINTS = 20
@@ -140,7 +142,7 @@ def build_calibration(
     said, warned = check_energy(points, refinement, calibrant, energy_kev=energy_kev)
     messages = [*messages, said, f"instrument profile from {sum(ring.clean for ring in rings)} single lines"]
     a = np.array([ring.a for ring in rings if ring.clean])
-    return Calibration(
+    calibration = Calibration(
         geometry=geometry,
         calibrant=calibrant,
         energy_kev=energy_kev,
@@ -162,6 +164,11 @@ def build_calibration(
         messages=tuple(messages),
         warnings=tuple(warnings + warned),
     )
+    for sentence in (*calibration.messages, *calibration.summary().splitlines()):
+        log.info("%s", sentence)
+    for sentence in calibration.warnings:
+        log.warning("%s", sentence)
+    return calibration
 
 
 def check_points(points: RingPoints, refinement: Refinement, *, max_rms_deg: float) -> None:

@@ -1,0 +1,112 @@
+"""The files of a calibration: geometry.poni, profile.json, rings.tsv and cake.png in one folder."""
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from ..calibration.picture import draw_calibration
+from ..calibration.profile import InstrumentProfile, Line
+from ..calibration.result import Calibration
+from ..calibration.table import N_SECTORS, Ring
+from ..errors import StoreError
+from ..figures import save_figure
+from .poni import write_poni
+
+FILES = ("cake.png", "rings.tsv", "profile.json", "geometry.poni")
+"""In the order in which they are moved in: the geometry, which the next step waits for, comes last."""
+FORMAT = "xrdct instrument profile"
+VERSION = 1
+UNITS = {
+    "u, v, w": "degrees² of two_theta: FWHM² = u tan²(theta) + v tan(theta) + w",
+    "eta0, eta1": "Lorentzian share at two_theta 0, and its change per degree of two_theta",
+    "two_theta, fwhm, two_theta_range": "degrees",
+    "q, q_error, fwhm_q, q_step": "1/Å",
+    "wavelength": "Å",
+}
+
+
+def write_calibration(folder: str | Path, calibration: Calibration) -> None:
+    """Write a calibration into a folder: the files are made aside and moved in when all of them are whole.
+
+    Other files in the folder stay. The same calibration gives the same bytes.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as name:
+        partial = Path(name)
+        save_figure(draw_calibration(calibration), partial / "cake.png")
+        (partial / "rings.tsv").write_text(_rings_text(calibration), encoding="utf-8")
+        (partial / "profile.json").write_text(_profile_text(calibration.profile), encoding="utf-8")
+        write_poni(partial / "geometry.poni", calibration.geometry)
+        for file in FILES:
+            os.replace(partial / file, folder / file)
+
+
+def read_profile(path: str | Path) -> InstrumentProfile:
+    """The instrument profile that `write_calibration` wrote.
+
+    Raises
+    ------
+    StoreError
+        When the file is missing, damaged, or something else.
+    """
+    path = Path(path)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise StoreError(f"{path}: not JSON ({error})") from None
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT or stored.get("version") != VERSION:
+        raise StoreError(f"{path}: expected {FORMAT!r}, version {VERSION}; calibrate again")
+    missing = [field.name for field in fields(InstrumentProfile) if field.name not in stored]
+    if missing:
+        raise StoreError(f"{path}: {', '.join(missing)} is missing; calibrate again")
+    values = {field.name: stored[field.name] for field in fields(InstrumentProfile)}
+    values["two_theta_range"] = tuple(values["two_theta_range"])
+    values["lines"] = tuple(Line(**line) for line in values["lines"])
+    return InstrumentProfile(**values)
+
+
+def _profile_text(profile: InstrumentProfile) -> str:
+    content = {"format": FORMAT, "version": VERSION, "units": UNITS, **asdict(profile)}
+    return json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n"
+
+
+def _rounded(value):
+    """Numbers with ten figures: the last bits of a fit tell nothing and differ between machines."""
+    if isinstance(value, dict):
+        return {key: _rounded(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.10g}") if isinstance(value, float) else value
+
+
+def _rings_text(calibration: Calibration) -> str:
+    """The ring table with the results and what was said about them as comments on top."""
+    comments = [
+        f"{calibration.calibrant.name} at {calibration.energy_kev:g} keV",
+        *calibration.summary().splitlines(),
+        *calibration.messages,
+        *(f"WARNING {sentence}" for sentence in calibration.warnings),
+        "q in 1/Å, a and fwhm in Å and 1/Å; chi columns: deviation of q in ppm from that azimuth (degrees) on",
+    ]
+    width = 360 // N_SECTORS
+    header = ["hkl", "q_expected", "q", "ppm", "a", "fwhm_q", "clean", "n_points"]
+    header += [f"chi{-180 + width * i}" for i in range(N_SECTORS)]
+    rows = ["\t".join(_cells(ring)) for ring in calibration.rings]
+    return "\n".join([*(f"# {text}" for text in comments), "\t".join(header), *rows]) + "\n"
+
+
+def _cells(ring: Ring) -> list[str]:
+    numbers = [(ring.q_expected, 5), (ring.q, 5), (ring.ppm, 0), (ring.a, 5), (ring.fwhm_q, 5)]
+    cells = [ring.hkl, *(_cell(value, digits) for value, digits in numbers)]
+    return [*cells, "yes" if ring.clean else "no", str(ring.n_points), *(_cell(v, 0) for v in ring.sector_ppm)]
+
+
+def _cell(value: float, digits: int) -> str:
+    """Rounded, without the sign of a zero; empty where there is no value."""
+    return f"{round(value, digits) + 0.0:.{digits}f}" if math.isfinite(value) else ""
