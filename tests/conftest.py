@@ -46,7 +46,6 @@ class Beamtime:
         environment = os.environ | {
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(repository / "workflow" / "src"),
-            "PYTHONWARNINGS": "default",
         }
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=900)
         printed = done.stdout + done.stderr
