@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xrdct.cor import find_cor
 from xrdct.errors import GeometryError, RawDataError
 from xrdct.geometry import interlaced_angles, lateral_position, nominal_positions
 from xrdct.sinogram import (
     Sinogram,
     SubsetPatterns,
     columns_from_translation,
-    find_cor,
     merge_subsets,
     repair,
     subtract_air,

@@ -218,11 +218,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _windows_inside(self):
+        low, high = self.integrate.q_min, self.integrate.q_max
+        # The shoulders of a linear background lie outside the window: two bins, and half a bin to the bin's centre.
+        bins = 2.5 if self.windows.background == "linear" else 0.5
+        margin = bins * (high - low) / self.integrate.n_bins
         outside = [
-            f"windows: {w.name} ({w.q_min}–{w.q_max} 1/Å) lies outside integrate.q_min–q_max "
-            f"({self.integrate.q_min}–{self.integrate.q_max} 1/Å)"
+            f"windows: {w.name} ({w.q_min}–{w.q_max} 1/Å) with {bins:g} bins at either side lies outside "
+            f"integrate.q_min–q_max ({low}–{high} 1/Å)"
             for w in self.windows.all()
-            if w.q_min < self.integrate.q_min or w.q_max > self.integrate.q_max
+            if w.q_min - margin < low or w.q_max + margin > high
         ]
         if outside:
             raise ValueError("; ".join(outside))
