@@ -5,7 +5,8 @@ import shutil
 import h5py
 import pytest
 import yaml
-from conftest import REPOSITORY, Beamtime
+
+from support import REPOSITORY, Beamtime
 
 TINY = REPOSITORY / "tests" / "data" / "tiny" / "config.yaml"
 

@@ -3,7 +3,8 @@
 import shutil
 
 import pytest
-from conftest import REPOSITORY, Beamtime
+
+from support import REPOSITORY, Beamtime
 
 AFTER_ASSEMBLY = {"assemble", "reconstruct", "map_windows", "draw_scan", "draw_overview"}
 AFTER_INTEGRATION = AFTER_ASSEMBLY | {"integrate"}

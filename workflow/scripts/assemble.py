@@ -41,8 +41,8 @@ def refuse_partial_records(path, data):
         if missing.any() and not missing.all():
             line, point = np.argwhere(missing)[0]
             raise RawDataError(
-                f"{path}: {missing.sum()} of {missing.size} values of raw.{name} are missing (first: line {line}, point "
-                f"{point}); set raw.{name} to null to take the table's"
+                f"{path}: {missing.sum()} of {missing.size} values of raw.{name} are missing (first: line {line}, "
+                f"point {point}); set raw.{name} to null to take the table's"
             )
 
 
