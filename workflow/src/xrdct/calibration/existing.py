@@ -77,9 +77,7 @@ def check_geometry(
     )
 
 
-def _on_detector(
-    geometry: AzimuthalIntegrator, detector: PyfaiDetector, *, wavelength: float
-) -> AzimuthalIntegrator:
+def _on_detector(geometry: AzimuthalIntegrator, detector: PyfaiDetector, *, wavelength: float) -> AzimuthalIntegrator:
     """The same geometry with the detector of the configuration, in the orientation that the geometry names.
 
     Old .poni files hold pixel sizes alone; then the configuration says what else is known of the detector.

@@ -16,7 +16,7 @@ from .result import Calibration, build_calibration
 from .rings import RingPoints, measure_rings, pixel_angles, pixel_step
 
 LEAST_SCORE = 6.0
-"""Score of the best distance below which the frame shows no rings of the calibrant; noise reaches about 4."""
+"""Score of the best distance below which the frame shows no rings of the calibrant: noise reaches 6, rings 10 to 20."""
 WIDE_PX = 8
 """Rings are looked for this far from where they are expected as long as the geometry is a guess."""
 START_FWHM_PX = 3.0
@@ -69,7 +69,7 @@ def calibrate(
     trim
         Share of each bin's pixels that the pattern drops, as for the data.
     n_bins
-        Bins of the pattern from the smallest to the largest q; None: one per pixel radius.
+        Bins of the pattern from the smallest to the largest q; None: two per pixel radius.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
 from ..errors import CalibrationError
 from .calibrants import Calibrant
-from .pattern import STRANGER, Cake, Pattern, find_strangers, integrate_cake, integrate_pattern, natural_bins
+from .pattern import Cake, Pattern, find_strangers, integrate_cake, integrate_pattern, natural_bins
 from .profile import InstrumentProfile, fit_lines, instrument_profile
 from .refine import Refinement, energy_shift
 from .rings import RingPoints, beam_centre, pixel_step
@@ -17,13 +17,21 @@ from .table import Ring, bent_sectors, ring_table
 log = logging.getLogger(__name__)
 
 LEAST_RINGS = 3
-LEAST_POINTS = 20
+LEAST_POINTS = 16
 SEEN, MISSED = 0.5, 0.2
 """Share of its sectors in which a ring shows a peak: at least `SEEN` it is seen, below `MISSED` it is missing."""
 MISSING_SHARE = 0.25
 """Share of the expected rings that may be missing before the calibrant is doubted."""
-ENERGY_SHARE = 0.005
-"""Deviation of the energy that is worth a warning, where the rings can tell it."""
+STRANGER, FAINT = 0.10, 0.01
+"""Height of an unexpected line, in units of the calibrant's strongest, that means another substance, and below which
+it is not mentioned."""
+ENERGY_DOUBTED, ENERGY_REFUSED = 0.005, 0.02
+"""Relative deviation of the energy, where the rings can tell it, that is worth a warning, and that means a wrong energy
+or a wrong calibrant."""
+MAX_RMS_PX, MAX_RMS_FWHM = 0.5, 0.1
+"""Scatter of the ring points in pixels, or in line widths if that is more, that is refused whatever its angle: far from
+the sample half a pixel is a small angle, but rings of another calibrant still miss by more. Displaced detector modules
+give 0.1–0.3 px."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ def build_calibration(
     profile = instrument_profile(lines, wavelength=calibrant.wavelength, q_step=pattern.step, trim=trim)
     rings = ring_table(calibrant, points, refinement, lines)
     warnings += bent_sectors(rings, pixel_q=step_q)
-    said, warned = check_energy(points, refinement, calibrant, energy_kev=energy_kev)
+    said, doubts = check_energy(points, refinement, calibrant, energy_kev=energy_kev)
     messages = [*messages, said, f"instrument profile from {sum(ring.clean for ring in rings)} single lines"]
     a = np.array([ring.a for ring in rings if ring.clean])
     calibration = Calibration(
@@ -162,7 +170,7 @@ def build_calibration(
         pattern=pattern,
         cake=integrate_cake(frame, valid, geometry, n_bins=min(n_bins, 1200), polarization=polarization),
         messages=tuple(messages),
-        warnings=tuple(warnings + warned),
+        warnings=tuple(warnings + doubts),
     )
     for sentence in (*calibration.messages, *calibration.summary().splitlines()):
         log.info("%s", sentence)
@@ -182,12 +190,14 @@ def check_points(points: RingPoints, refinement: Refinement, *, max_rms_deg: flo
     rms = np.degrees(refinement.rms)
     outside = 1 - refinement.kept.mean()
     pixel = np.degrees(pixel_step(refinement.geometry))
-    if rms > max_rms_deg:
+    relative = max(MAX_RMS_PX * pixel, MAX_RMS_FWHM * np.degrees(np.nanmedian(points.fwhm)))
+    if rms > min(max_rms_deg, relative):
+        limit = f"max_rms_deg = {max_rms_deg:g}°" if max_rms_deg < relative else f"{relative / pixel:.2f} px"
         raise CalibrationError(
             f"the ring points scatter by {rms:.4f}° of two_theta ({rms / pixel:.2f} px) about their rings, more than "
-            f"max_rms_deg = {max_rms_deg:g}°: this geometry cannot be trusted. Check calibrant, energy and pixel size "
-            "first; then the mask (a shadow, a second phase). If one pixel is large "
-            f"(here {pixel:.4f}°) and the cake looks right, raise calibrate.max_rms_deg"
+            f"{limit}: this geometry cannot be trusted. Check calibrant, energy and pixel size first; then the mask (a "
+            f"shadow, a second phase). One pixel is {pixel:.4f}°: if a third of it is more than calibrate.max_rms_deg, the "
+            "detector is near and that limit may be raised"
         )
     if outside > 0.2:
         raise CalibrationError(
@@ -216,7 +226,7 @@ def check_missing(points: RingPoints, calibrant: Calibrant) -> None:
 
 def check_strangers(pattern: Pattern, calibrant: Calibrant, *, fwhm_q: np.ndarray) -> list[str]:
     """Refuse a frame with strong lines that the calibrant has not; faint ones are a warning."""
-    strangers = find_strangers(pattern, calibrant, fwhm_q=fwhm_q)
+    strangers = [line for line in find_strangers(pattern, calibrant, fwhm_q=fwhm_q) if line[1] > FAINT]
     if not strangers:
         return []
     listed = ", ".join(f"{q:.3f} ({height:.0%})" for q, height in strangers[:5])
@@ -231,14 +241,21 @@ def check_energy(
 ) -> tuple[str, list[str]]:
     """What the rings say about the energy: one sentence, and a warning when they contradict the given one.
 
-    At small angles a wrong energy is a wrong distance and nothing else; only the curvature of Bragg's law tells them
-    apart. The sentence says how well.
+    At small angles a wrong energy, or a calibrant with the same sequence of rings, is a wrong distance and nothing else;
+    only the curvature of Bragg's law tells them apart. The sentence says how well.
+
+    Raises
+    ------
+    CalibrationError
+        When the rings can tell the energy and it is another one by more than `ENERGY_REFUSED`.
     """
     shift, error = energy_shift(points, refinement, calibrant)
     said = (
-        f"with energy and distance both free the rings would give {energy_kev * (1 + shift):.2f} ± {energy_kev * error:.2f} keV "
-        f"(given {energy_kev:g} keV, kept)"
+        f"with energy and distance both free the rings would give {energy_kev * (1 + shift):.2f} ± "
+        f"{energy_kev * error:.2f} keV (given: {energy_kev:g} keV, kept)"
     )
-    if abs(shift) > max(3 * error, ENERGY_SHARE):
-        return said, [f"{said}: check the energy, or the distance against the motor's"]
+    if abs(shift) > max(3 * error, ENERGY_REFUSED):
+        raise CalibrationError(f"{said}: the energy is wrong, or the frame is of another calibrant with similar rings")
+    if abs(shift) > max(3 * error, ENERGY_DOUBTED):
+        return said, [f"{said}: check the energy, and the distance against the motor's"]
     return said, []

@@ -13,8 +13,8 @@ from scipy.ndimage import convolve
 
 from .calibrants import Calibrant
 
-ARC_PX = 16
-"""Length of a sector along the ring: some eight pixels in each radial bin."""
+ARC_PX = (8, 16)
+"""Length of a sector along the ring: some eight pixels in each radial bin; on narrow strips a sixth of their width."""
 CELL_PX = 0.5
 """Radial width of a bin: the sharpest lines are 1.3 px wide."""
 SECTORS = (24, 360)
@@ -108,14 +108,15 @@ def measure_rings(
     half_width = np.minimum(half_width, SHARE_OF_GAP * calibrant.separation())
     low = np.searchsorted(pixels.two_theta, calibrant.two_theta - half_width)
     high = np.searchsorted(pixels.two_theta, calibrant.two_theta + half_width)
+    arc = float(np.clip(min(np.ptp(pixels.row), np.ptp(pixels.column)) / 6, *ARC_PX))
     # A window must hold the peak and some background, and a ring enough pixels for a sector or two.
-    usable = (half_width > np.maximum(1.5 * fwhm, 3 * step)) & (high - low > 10 * ARC_PX)
+    usable = (half_width > np.maximum(1.5 * fwhm, 3 * step)) & (high - low > 10 * arc)
     found = {"ring": [], "row": [], "column": [], "chi": []}
     measured, tried = np.full(len(calibrant.q), np.nan), np.zeros(len(calibrant.q), dtype=int)
     for k in np.flatnonzero(usable)[:max_rings]:
         window = slice(low[k], high[k])
         radius = np.tan(calibrant.two_theta[k]) / np.tan(step)
-        n_sectors = int(np.clip(round(2 * np.pi * radius / ARC_PX), *SECTORS))
+        n_sectors = int(np.clip(round(2 * np.pi * radius / arc), *SECTORS))
         sector = ((pixels.chi[window] + np.pi) / (2 * np.pi) * n_sectors).astype(int) % n_sectors
         offset = pixels.two_theta[window] - calibrant.two_theta[k]
         n_bins = int(np.ceil(2 * half_width[k] / (CELL_PX * step)))
