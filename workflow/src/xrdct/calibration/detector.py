@@ -133,7 +133,7 @@ def check_mask(mask: np.ndarray, invalid: np.ndarray) -> None:
         return
     flipped = {name: np.count_nonzero(invalid & ~flip(mask)) for name, flip in FLIPS.items()}
     best = min(flipped, key=flipped.get)
-    # A mask made for this orientation misses a few new bad pixels; a tenth of what the stored one misses is no accident.
+    # The right orientation misses a few new bad pixels; a tenth of what the stored one misses is no accident.
     if flipped[best] <= missed / 10:
         raise GeometryError(
             f"the mask misses {missed} pixels that the frame marks as invalid, but only {flipped[best]} when it is "

@@ -42,7 +42,7 @@ class InstrumentProfile:
     """Width and shape of a line that the sample does not broaden.
 
     FWHM² = U tan²θ + V tanθ + W in degrees² of two_theta (Caglioti, Paoletti & Ricci 1958,
-    doi:10.1016/0369-643X(58)90029-X); the shape is eta × Lorentzian + (1 − eta) × Gaussian with eta linear in two_theta.
+    doi:10.1016/0369-643X(58)90029-X); the shape is eta × Lorentzian + (1 − eta) × Gaussian, eta linear in two_theta.
     Both hold for patterns made with the same filter as the calibrant's. Bins wider than `q_step` broaden: add
     8 ln 2 / 12 times the difference of the squared bin widths to the squared FWHM.
     """

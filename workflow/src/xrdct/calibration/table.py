@@ -105,10 +105,11 @@ def bent_sectors(rings: tuple[Ring, ...], *, pixel_q: float) -> list[str]:
         for first, last, ppm in _runs(ring.sector_ppm):
             width = 360 / N_SECTORS
             start, end = -180 + first * width, -180 + (last + 1) * width
+            end = end if end <= 180 else end - 360
             sentences.append(
-                f"ring {ring.hkl} is pulled by the sector from chi {start:.0f}° to {end if end <= 180 else end - 360:.0f}°: there "
-                f"it lies {ppm:+.0f} ppm ({ppm * 1e-6 * ring.q_expected / pixel_q:+.2f} px) off its place, as on a displaced "
-                "detector module"
+                f"ring {ring.hkl} is pulled by the sector from chi {start:.0f}° to {end:.0f}°: there it lies "
+                f"{ppm:+.0f} ppm ({ppm * 1e-6 * ring.q_expected / pixel_q:+.2f} px) off its place, as on a "
+                "displaced detector module"
             )
     return sentences
 
