@@ -68,22 +68,27 @@ def find_calibrant(name: str, *, wavelength: float) -> Calibrant:
     seen = wavelength < 2 * d
     q = 2 * np.pi / d[seen]
     weak = np.array([r.intensity is not None and r.intensity < WEAK for r in reflections])[seen]
-    labels = tuple(_label(r.hkl, i) for i, r in enumerate(reflections))
+    a = _cubic_parameter(d, [r.hkl for r in reflections])
+    labels = tuple(_label(r.hkl, i, cubic=a is not None) for i, r in enumerate(reflections))
     return Calibrant(
         name=name,
         hkl=tuple(label for label, s in zip(labels, seen, strict=True) if s),
         q=q,
         two_theta=two_theta_from_q(q, wavelength=wavelength),
         weak=weak,
-        a=_cubic_parameter(d, [r.hkl for r in reflections]),
+        a=a,
         wavelength=wavelength,
     )
 
 
-def _label(hkl: tuple, index: int) -> str:
-    """'111', or '10,0,2' where an index has two figures; '#3' for a calibrant whose table has no indices."""
+def _label(hkl: tuple, index: int, *, cubic: bool) -> str:
+    """'200', or '10,2,0' where an index has two figures; '#3' for a calibrant whose table has no indices.
+
+    Cubic indices stand in falling order, as is the custom; in other lattices their order means something.
+    """
     if not hkl:
         return f"#{index + 1}"
+    hkl = sorted(hkl, reverse=True) if cubic else hkl
     separator = "" if all(0 <= h < 10 for h in hkl) else ","
     return separator.join(str(h) for h in hkl)
 

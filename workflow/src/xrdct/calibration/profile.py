@@ -29,6 +29,8 @@ class Line:
     fwhm: float
     eta: float
     height: float
+    background: float
+    """Level under the line, counts."""
     misfit: float
     """Root mean square of the residual relative to the line's height."""
     clean: bool
@@ -40,8 +42,9 @@ class InstrumentProfile:
     """Width and shape of a line that the sample does not broaden.
 
     FWHM² = U tan²θ + V tanθ + W in degrees² of two_theta (Caglioti, Paoletti & Ricci 1958,
-    doi:10.1016/0369-643X(58)90029-X); the shape is eta × Lorentzian + (1 − eta) × Gaussian with eta linear in two_theta.
-    Both hold for patterns made with the same filter, and bins no wider than those, of the calibrant's.
+    doi:10.1016/0369-643X(58)90029-X); the shape is eta × Lorentzian + (1 − eta) × Gaussian, eta linear in two_theta.
+    Both hold for patterns made with the same filter as the calibrant's. Bins wider than `q_step` broaden: add
+    8 ln 2 / 12 times the difference of the squared bin widths to the squared FWHM.
     """
 
     u: float
@@ -125,7 +128,7 @@ def _fit_line(q, intensity, calibrant: Calibrant, k: int, fwhm: float, gap: floa
         values, covariance = curve_fit(model, q, intensity, p0=start, bounds=(low, high), max_nfev=400)
     except RuntimeError:  # no convergence: the line is left out of the table
         return None
-    height, centre, width, eta, _, _ = values
+    height, centre, width, eta, offset, slope = values
     if not np.all(np.isfinite(covariance)) or height <= 0:
         return None
     error = np.sqrt(np.diag(covariance))
@@ -144,6 +147,7 @@ def _fit_line(q, intensity, calibrant: Calibrant, k: int, fwhm: float, gap: floa
         fwhm=float(np.degrees(width * calibrant.wavelength / (2 * np.pi * np.cos(angle / 2)))),
         eta=float(eta),
         height=float(height),
+        background=float(offset + slope * (centre - expected)),
         misfit=misfit,
         clean=clean,
     )

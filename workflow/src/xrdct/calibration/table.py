@@ -55,9 +55,7 @@ class Ring:
     sector_ppm: np.ndarray
 
 
-def ring_table(
-    calibrant: Calibrant, points: RingPoints, refinement: Refinement, lines: list[Line]
-) -> tuple[Ring, ...]:
+def ring_table(calibrant: Calibrant, points: RingPoints, refinement: Refinement, lines: list[Line]) -> tuple[Ring, ...]:
     """Put together points and fitted lines, ring by ring, for the rings that have either."""
     by_ring = {line.ring: line for line in lines}
     count = points.count()
@@ -107,9 +105,11 @@ def bent_sectors(rings: tuple[Ring, ...], *, pixel_q: float) -> list[str]:
         for first, last, ppm in _runs(ring.sector_ppm):
             width = 360 / N_SECTORS
             start, end = -180 + first * width, -180 + (last + 1) * width
+            end = end if end <= 180 else end - 360
             sentences.append(
-                f"ring {ring.hkl}: between chi {start:.0f}° and {(end + 180) % 360 - 180:.0f}° it lies {ppm:+.0f} ppm "
-                f"({ppm * 1e-6 * ring.q_expected / pixel_q:+.2f} px) off its place"
+                f"ring {ring.hkl} is pulled by the sector from chi {start:.0f}° to {end:.0f}°: there it lies "
+                f"{ppm:+.0f} ppm ({ppm * 1e-6 * ring.q_expected / pixel_q:+.2f} px) off its place, as on a "
+                "displaced detector module"
             )
     return sentences
 
@@ -132,5 +132,3 @@ def _runs(ppm: np.ndarray) -> list[tuple[int, int, float]]:
             runs.append((members[0], members[-1], float(np.median(ppm[members]))))
         i += length
     return runs
-
-
