@@ -1,4 +1,4 @@
-"""The demo beamtime from raw frames to maps, held against the truth: correlations, centre, frames/s, seconds, memory."""
+"""The demo beamtime from raw frames to maps, held against the truth: correlations, centre, speed, memory."""
 
 import csv
 import os
