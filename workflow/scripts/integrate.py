@@ -12,7 +12,7 @@ from xrdct.io.frames import open_frames, read_image
 from xrdct.io.poni import read_poni
 from xrdct.io.store import write_store
 from xrdct.logbook import logbook, progress
-from xrdct.provenance import file_sha256
+from xrdct.provenance import file_sha256, files_fingerprint
 
 log = logging.getLogger("xrdct")
 
@@ -37,7 +37,10 @@ def main(poni_path, mask_path, store, manifest, *, file, dataset, n_projections,
             progress=progress(f"integrate {file}", "block"),
         )
         values = {name: read_counter(frames, counter, shape) for name, counter in counters.items()}
-        inputs = {"frames": frames.describe(), "geometry": file_sha256(poni_path)}
+        inputs = {
+            "frames": frames.describe() | {"fingerprint": files_fingerprint(frames.files)},
+            "geometry": file_sha256(poni_path),
+        }
     write_store(
         to_dataset(patterns, values, shape),
         store,
