@@ -56,6 +56,10 @@ class FrameSource(ABC):
             When there is no such name (the message lists what there is), or not one value per frame.
         """
 
+    def count_unwritten(self) -> int:
+        """Frames that the file has room for but does not hold, as after an aborted scan. No frame is read."""
+        return 0
+
     @abstractmethod
     def describe(self) -> dict:
         """Format, files, shape and type of the frames, as plain values that JSON can hold."""
