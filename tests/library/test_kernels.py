@@ -1,5 +1,8 @@
 """The trimmed-mean kernels against a float64 sort (`kernels.reference`), scipy, closed forms, and themselves."""
 
+import pickle
+import platform
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from xrdct.errors import GeometryError, RawDataError
-from xrdct.kernels import TrimmedMean, azimuthal_groups, reference
+from xrdct.kernels import TrimmedMean, azimuthal_groups, native, portable, reference
+from xrdct.kernels.patterns import SUMS
 
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 FLOATS = ["float32", "float64"]
@@ -45,6 +49,8 @@ def assert_equal_to_reference(frames, table, *, trim, invalid_above=None, backen
 
 @pytest.fixture(params=["numba", "native"])
 def backend(request):
+    if request.param == "native" and native.library() is None:
+        pytest.skip("no C compiler on this machine")
     return request.param
 
 
@@ -282,6 +288,13 @@ def test_frames_of_another_detector_or_kind_are_refused():
         kernel(np.zeros((1, 10, 10), bool))
 
 
+def test_a_kernel_can_be_sent_to_another_process(backend):
+    rng = np.random.default_rng(12)
+    kernel = TrimmedMean(*table(rng, 100, [60, 40]), trim=0.2, backend=backend)
+    frames = rng.poisson(9, (2, 10, 10))
+    assert np.array_equal(pickle.loads(pickle.dumps(kernel))(frames).intensity, kernel(frames).intensity)
+
+
 def test_no_frames_give_no_patterns():
     kernel = TrimmedMean([0, 99], [0, 2], np.ones(2, np.float32), trim=0.2)
     assert kernel(np.zeros((0, 10, 10), np.int32)).intensity.shape == (0, 1)
@@ -294,3 +307,73 @@ def test_big_endian_and_strided_frames_are_read_as_they_are(backend):
     plain = kernel(frames[::2]).intensity
     assert np.array_equal(kernel(frames.astype(">i4")[::2]).intensity, plain)
     assert np.array_equal(kernel(np.asfortranarray(frames)[::2]).intensity, plain)
+
+
+@pytest.mark.parametrize("flags", [(), ("-march=x86-64-v3",), ("-march=x86-64", "-O1")])
+def test_both_kernels_give_the_same_bits_whatever_the_processor_can_do(monkeypatch, flags):
+    if flags and platform.machine() != "x86_64":
+        pytest.skip("flags are those of x86_64")
+    lib = native.library(flags)
+    if lib is None:
+        pytest.skip("no C compiler on this machine")
+    rng = np.random.default_rng(11)
+    frames = rng.poisson(30, (3, 120, 120)).astype(np.uint16)
+    frames[1, :5] = 65535
+    own = table(rng, 14400, [5000, 4000, 300, 100, 0, 1, 4000])
+    groups = rng.integers(0, 2, 13401)
+    monkeypatch.setattr(native, "library", lambda: lib)
+    compiled = TrimmedMean(*own, trim=0.2, groups=groups, backend="native")
+    assert compiled.backend == "native"
+    one, other = compiled(frames), TrimmedMean(*own, trim=0.2, groups=groups, backend="numba")(frames)
+    for quantity in ("intensity", "mean", "kept", "groups"):
+        assert np.array_equal(getattr(one, quantity), getattr(other, quantity), equal_nan=True), quantity
+    # The squares of the error are rounded, in an order that differs.
+    assert np.allclose(one.sem, other.sem, rtol=1e-10, equal_nan=True)
+
+
+@pytest.fixture
+def fresh_library():
+    """`native.library` as in a new process."""
+    native.library.cache_clear()
+    yield native.library
+    native.library.cache_clear()
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_without_a_working_compiler_the_portable_kernel_is_taken(
+    fresh_library, monkeypatch, tmp_path, compiler, caplog
+):
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with caplog.at_level("INFO"):
+        kernel = TrimmedMean([0, 1], [0, 2], np.ones(2, np.float32), trim=0.2, backend="native")
+    assert kernel.backend == "numba"
+    assert "portable kernel" in caplog.text
+    assert kernel(np.full((1, 1, 2), 3, np.int32)).intensity[0, 0] == pytest.approx(3)
+
+
+def test_a_cache_folder_that_cannot_be_written_is_no_error(fresh_library, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert fresh_library() is None
+
+
+def test_the_c_kernel_is_compiled_once(fresh_library, monkeypatch, tmp_path, backend, caplog):
+    if backend == "numba":
+        pytest.skip("nothing to compile ahead")
+    fresh_library.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with caplog.at_level("INFO"):
+        assert fresh_library() is not None
+        fresh_library.cache_clear()
+        assert fresh_library() is not None
+    assert [record.message.split()[0] for record in caplog.records] == ["compiled"]
+    assert len(list((tmp_path / "xrdct").iterdir())) == 1
+
+
+def test_the_constants_of_both_kernels_agree():
+    text = native.SOURCE.read_text()
+    for name, value in {"SAMPLE": portable.SAMPLE, "LOOK_AHEAD": portable.LOOK_AHEAD, "N_SUMS": len(SUMS)}.items():
+        assert re.search(rf"^#define {name} +{value}\b", text, re.MULTILINE), name
+    listed = re.search(r"GATHERS\[\] = \{(.*?)\};", text, re.DOTALL).group(1)
+    assert tuple(re.findall(r"gather_(\w+)", listed)) == native.PIXEL_TYPES

@@ -1,14 +1,10 @@
 """Trimmed mean over a pixel-to-bin table: one object per geometry, called on blocks of frames."""
 
-import logging
-
 import numpy as np
 
 from ..errors import GeometryError, RawDataError
-from . import portable
+from . import native, portable
 from .patterns import SUMS, Patterns, patterns_from_sums, valid_range
-
-logger = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "native", "numba")
 
@@ -65,7 +61,7 @@ class TrimmedMean:
         self.trim = trim
         self.n_bins = len(indptr) - 1
         self.n_groups = self._edges.shape[1] - 1
-        self.backend = "numba"
+        self.backend = "native" if backend != "numba" and native.library() else "numba"
 
     def __call__(self, frames: np.ndarray, invalid_above: float | None = None) -> Patterns:
         """Integrate a block of frames.
@@ -93,8 +89,14 @@ class TrimmedMean:
         flat = np.ascontiguousarray(frames, frames.dtype.newbyteorder("=")).reshape(n_frames, n_rows * n_columns)
         bounds = np.array([lowest, highest]).astype(flat.dtype)
         sums = np.empty((len(flat), self.n_bins, self.n_groups + (self.n_groups > 1), len(SUMS)))
-        for frame, frame_sums in zip(flat, sums, strict=True):
-            portable.sum_frame(frame, *bounds, self._indices, self._edges, self._weights, self.trim, frame_sums)
+        table = self._indices, self._edges, self._weights, self.trim
+        # Asked for again and not kept, so that a kernel can be sent to another process.
+        library = native.library() if self.backend == "native" else None
+        if library:
+            native.sum_frames(library, flat, bounds, *table, sums)
+        else:
+            for frame, frame_sums in zip(flat, sums, strict=True):
+                portable.sum_frame(frame, *bounds, *table, frame_sums)
         return patterns_from_sums(sums, trim=self.trim)
 
 
