@@ -35,6 +35,7 @@ def patterns_of(subset, recorded=True):
             "intensity": (dims, measured.astype(np.float32), counts),
             "sem": (dims, np.sqrt(measured).astype(np.float32), counts),
             "spottiness": (dims, np.zeros_like(measured, dtype=np.float32), counts),
+            "kept": (dims, np.full(measured.shape, 9, dtype=np.int32), {"units": "1"}),
             "valid": (dims[:2], np.ones((N_LINES, N_POSITIONS), bool), {"units": "1"}),
             "monitor": (dims[:2], monitor, {"units": "arbitrary"}),
             "omega": (dims[:2], omega if recorded else nothing, {"units": "degree"}),

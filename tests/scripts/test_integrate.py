@@ -12,7 +12,11 @@ from xrdct.io.poni import write_poni
 from xrdct.io.store import read_store
 
 SHAPE = (40, 50)
-SETTINGS = {"q_min": 0.4, "q_max": 1.0, "n_bins": 10, "trim": 0.2, "saturation": None, "max_bad_frames": 0.0}
+SETTINGS = {"q_min": 0.4, "q_max": 1.0, "n_bins": 10, "estimator": "trimmed_mean", "trim": 0.2} | {
+    "groups": 1,
+    "saturation": None,
+    "max_bad_frames": 0.0,
+}
 
 
 @pytest.fixture
@@ -78,7 +82,52 @@ def test_a_mask_of_another_shape_is_refused(tmp_path, geometry):
         integrate.make_integrator(
             integrate.read_poni(geometry),
             tmp_path / "mask.npy",
-            np.zeros(SHAPE, np.int32),
             polarization=0.95,
             settings=SETTINGS,
         )
+
+
+def test_groups_get_patterns_of_their_own(tmp_path, geometry):
+    write_series(tmp_path)
+    patterns = run(tmp_path, geometry, settings=SETTINGS | {"groups": 2})
+    assert patterns.group_intensity.dims == ("line", "point", "group", "q")
+    np.testing.assert_allclose(patterns.group_intensity.mean("group"), patterns.intensity, rtol=0.01)
+
+
+def test_a_killed_job_goes_on_where_it_stopped_with_the_same_result(tmp_path, geometry, monkeypatch):
+    for folder in ("whole", "broken"):
+        (tmp_path / folder).mkdir()
+        write_series(tmp_path / folder, n_frames=3 * 20)
+    monkeypatch.chdir(tmp_path / "whole")  # relative names, so that both runs record the same files
+    options = {"file": "scan_*.cbf", "n_projections": 20}
+    run(tmp_path / "whole", geometry, **options)
+
+    monkeypatch.chdir(tmp_path / "broken")
+    first = integrate.GrowingStore.append
+    calls = []
+
+    def killed_at_the_second_block(self, values):
+        calls.append(self.done)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        first(self, values)
+
+    monkeypatch.setattr(integrate.GrowingStore, "append", killed_at_the_second_block)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", geometry, **options)
+    assert not (tmp_path / "broken" / "patterns.zarr").exists()
+    assert not (tmp_path / "broken" / "patterns.json").exists()
+
+    run(tmp_path / "broken", geometry, **options)
+    assert calls == [0, 8, 8, 16]  # the first block was not done again
+    whole, broken = ((tmp_path / folder / "patterns.json").read_bytes() for folder in ("whole", "broken"))
+    assert whole == broken
+
+
+def test_any_number_of_workers_gives_the_same_bits(tmp_path, geometry):
+    write_series(tmp_path, n_frames=12)
+    manifests = set()
+    for workers in (1, 2, 5):
+        run(tmp_path, geometry, n_projections=4, workers=workers)
+        manifests.add((tmp_path / "patterns.json").read_bytes())
+    assert len(manifests) == 1

@@ -105,9 +105,14 @@ class Integrate(Section):
     """Upper end of the pattern in 1/Å."""
     n_bins: Annotated[int, Field(ge=10, le=20000)] = 400
     """Number of q bins. Natural is one per pixel radius between q_min and q_max; more only splits the same counts."""
+    estimator: Literal["trimmed_mean", "mean", "sigma_clip"] = "trimmed_mean"
+    """What a bin's pixels become: trimmed_mean (below), mean, or pyFAI's sigma_clip (several times slower)."""
     trim: Annotated[float, Field(ge=0, lt=1)] = 0.20
     """Share of each bin's pixels dropped, half from either tail: 0.20 keeps the 10–90 percentiles. Removes hot pixels
     and single-grain spots; 0 is the plain mean."""
+    groups: Annotated[int, Field(ge=1, le=16)] = 1
+    """Number of disjoint, azimuth-balanced groups of detector pixels that get patterns of their own: independent noise
+    with the same angles, for the denoiser (4). 1: none."""
     saturation: Positive | None = None
     """Counts at or above this are invalid; null: only what the detector marks (negative, or the type's largest)."""
     max_bad_frames: Annotated[float, Field(ge=0, le=1)] = 0.02
@@ -117,6 +122,8 @@ class Integrate(Section):
     def _ordered(self):
         if self.q_min >= self.q_max:
             raise ValueError(f"q_min ({self.q_min} 1/Å) must be below q_max ({self.q_max} 1/Å)")
+        if self.groups > 1 and self.estimator == "sigma_clip":
+            raise ValueError("groups need estimator trimmed_mean or mean")
         return self
 
 

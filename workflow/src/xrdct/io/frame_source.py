@@ -64,6 +64,11 @@ class FrameSource(ABC):
     def describe(self) -> dict:
         """Format, files, shape and type of the frames, as plain values that JSON can hold."""
 
+    @property
+    def frame_bytes(self) -> int:
+        """Size of one frame in memory."""
+        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
     def close(self) -> None:  # noqa: B027  (a source that keeps no file open has nothing to do)
         """Let go of open files; reading again opens them again."""
 
