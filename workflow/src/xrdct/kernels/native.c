@@ -86,7 +86,7 @@ GATHER(float64, double, (finite_double(value) & IN_RANGE))
 
 typedef int64_t (*gather_function)(const void *, const void *, const int32_t *, const float *, int64_t, int64_t,
                                    float *, float *);
-/* In the order of native.PIXEL_TYPES. */
+/* In the order of patterns.PIXEL_TYPES. */
 static const gather_function GATHERS[] = {gather_int8,  gather_uint8,  gather_int16, gather_uint16,  gather_int32,
                                           gather_uint32, gather_int64, gather_uint64, gather_float32, gather_float64};
 
@@ -246,7 +246,7 @@ static void sum_part(const float *signal, const float *weight, const float *key,
     memcpy(sums, found, sizeof found);
 }
 
-/* Sums of `n_frames` frames; arguments as portable.sum_frame and `pixel_type`, an index into native.PIXEL_TYPES,
+/* Sums of `n_frames` frames; arguments as portable.sum_frame and `pixel_type`, an index into patterns.PIXEL_TYPES,
  * `bounds`, the two values of that type, and room to work: `start` of n_parts + 1, `scratch` of 5 x (longest + 16). */
 void sum_frames(const char *frames, int64_t n_frames, int64_t frame_bytes, int32_t pixel_type, const void *bounds,
                 const int32_t *indices, const int64_t *edges, const float *weights, int64_t n_bins, int64_t n_parts,
