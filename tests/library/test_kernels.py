@@ -13,7 +13,7 @@ from scipy import stats
 
 from xrdct.errors import GeometryError, RawDataError
 from xrdct.kernels import TrimmedMean, azimuthal_groups, native, portable, reference
-from xrdct.kernels.patterns import SUMS
+from xrdct.kernels.patterns import PIXEL_TYPES, SUMS, valid_range
 
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 FLOATS = ["float32", "float64"]
@@ -288,6 +288,26 @@ def test_frames_of_another_detector_or_kind_are_refused():
         kernel(np.zeros((1, 10, 10), bool))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "invalid_above", "expected"),
+    [
+        ("uint16", None, (0, 65534)),
+        ("uint32", 1e12, (0, 2**32 - 2)),
+        ("int32", np.inf, (0, 2**31 - 1)),
+        ("int32", 1048575, (0, 1048574)),
+        ("int32", 10.5, (0, 10)),
+        ("uint8", 0.5, (0, 0)),
+    ],
+)
+def test_the_valid_range_of_integers(dtype, invalid_above, expected):
+    assert valid_range(np.dtype(dtype), invalid_above) == expected
+
+
+def test_a_saturation_of_zero_is_refused():
+    with pytest.raises(GeometryError, match="positive"):
+        valid_range(np.dtype("uint16"), 0)
+
+
 def test_a_kernel_can_be_sent_to_another_process(backend):
     rng = np.random.default_rng(12)
     kernel = TrimmedMean(*table(rng, 100, [60, 40]), trim=0.2, backend=backend)
@@ -376,4 +396,4 @@ def test_the_constants_of_both_kernels_agree():
     for name, value in {"SAMPLE": portable.SAMPLE, "LOOK_AHEAD": portable.LOOK_AHEAD, "N_SUMS": len(SUMS)}.items():
         assert re.search(rf"^#define {name} +{value}\b", text, re.MULTILINE), name
     listed = re.search(r"GATHERS\[\] = \{(.*?)\};", text, re.DOTALL).group(1)
-    assert tuple(re.findall(r"gather_(\w+)", listed)) == native.PIXEL_TYPES
+    assert tuple(re.findall(r"gather_(\w+)", listed)) == PIXEL_TYPES

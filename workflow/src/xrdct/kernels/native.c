@@ -22,6 +22,19 @@
 #define PREFETCH(address)
 #endif
 
+/* Whether no pixel can be invalid, from its value as a float: a value above `highest` may round down to it, never
+ * below. NaN and infinity are seen by their bits, since the compiler may assume that there are none. */
+static int surely_valid(const float *signal, int64_t n, float lowest, float highest)
+{
+    int doubtful = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, signal + i, sizeof bits);
+        doubtful |= ((bits & 0x7f800000u) == 0x7f800000u) | (signal[i] < lowest) | (signal[i] >= highest);
+    }
+    return !doubtful;
+}
+
 /* Copy the valid pixels of table rows begin ... end - 1 and their weights; their number. */
 #define GATHER(NAME, TYPE, IS_VALID)                                                                              \
     static int64_t gather_##NAME(const void *frame, const void *bounds, const int32_t *indices,                   \
@@ -29,14 +42,11 @@
     {                                                                                                             \
         const TYPE *pixels = frame, lowest = ((const TYPE *)bounds)[0], highest = ((const TYPE *)bounds)[1];      \
         int64_t n = 0, n_listed = end - begin;                                                                    \
-        int all_valid = 1;                                                                                        \
         for (int64_t i = 0; i < n_listed; i++) {                                                                  \
             PREFETCH(pixels + indices[begin + i + LOOK_AHEAD]);                                                   \
-            TYPE value = pixels[indices[begin + i]];                                                              \
-            signal[i] = (float)value;                                                                             \
-            all_valid &= IS_VALID;                                                                                \
+            signal[i] = (float)pixels[indices[begin + i]];                                                        \
         }                                                                                                         \
-        if (all_valid) {                                                                                          \
+        if (surely_valid(signal, n_listed, (float)lowest, (float)highest)) {                                      \
             memcpy(weight, weights + begin, n_listed * sizeof(float));                                            \
             return n_listed;                                                                                      \
         }                                                                                                         \
@@ -59,7 +69,6 @@ GATHER(uint32, uint32_t, IN_RANGE)
 GATHER(int64, int64_t, IN_RANGE)
 GATHER(uint64, uint64_t, IN_RANGE)
 
-/* NaN and infinity by their bits: the compiler may assume that there are none. */
 static inline int finite_float(float value)
 {
     uint32_t bits;
@@ -77,7 +86,7 @@ GATHER(float64, double, (finite_double(value) & IN_RANGE))
 
 typedef int64_t (*gather_function)(const void *, const void *, const int32_t *, const float *, int64_t, int64_t,
                                    float *, float *);
-/* In the order of native.PIXEL_TYPES. */
+/* In the order of patterns.PIXEL_TYPES. */
 static const gather_function GATHERS[] = {gather_int8,  gather_uint8,  gather_int16, gather_uint16,  gather_int32,
                                           gather_uint32, gather_int64, gather_uint64, gather_float32, gather_float64};
 
@@ -222,7 +231,7 @@ static void sum_part(const float *signal, const float *weight, const float *key,
     float low = cut(key, weight, n, bracket, low_target, keys, weights, &ignored);
     float high = cut(key, weight, n, bracket + 2, high_target, keys, weights, &below_high);
 
-    int64_t n_kept = 0;
+    int n_kept = 0;
     double weight_inside = 0, signal_inside = 0, square_inside = 0;
     for (int64_t i = 0; i < n; i++) {
         int is_inside = (key[i] > low) & (key[i] < high);
@@ -237,7 +246,7 @@ static void sum_part(const float *signal, const float *weight, const float *key,
     memcpy(sums, found, sizeof found);
 }
 
-/* Sums of `n_frames` frames; arguments as portable.sum_frame and `pixel_type`, an index into native.PIXEL_TYPES,
+/* Sums of `n_frames` frames; arguments as portable.sum_frame and `pixel_type`, an index into patterns.PIXEL_TYPES,
  * `bounds`, the two values of that type, and room to work: `start` of n_parts + 1, `scratch` of 5 x (longest + 16). */
 void sum_frames(const char *frames, int64_t n_frames, int64_t frame_bytes, int32_t pixel_type, const void *bounds,
                 const int32_t *indices, const int64_t *edges, const float *weights, int64_t n_bins, int64_t n_parts,

@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .patterns import SUMS
+from .patterns import PIXEL_TYPES, SUMS
 
 log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_suffix(".c")
-PIXEL_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 # Sums are reordered for vector registers, which changes nothing where there is nothing to round (see portable.py); a
 # product and a sum are never fused, so that keys are those of the portable kernel.
 FLAGS = ("-O3", "-march=native", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-ffinite-math-only")

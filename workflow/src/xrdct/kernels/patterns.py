@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import RawDataError
+from ..errors import GeometryError, RawDataError
 
+PIXEL_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 SUMS = (
     "n",
     "weight",
@@ -48,18 +49,27 @@ def valid_range(dtype: np.dtype, invalid_above: float | None) -> tuple[int | flo
     Integers: negative values mark gaps and bad pixels, and so does the largest value of an unsigned type (that is
     what -1 becomes). Floats: NaN and infinities are invalid, negative values are not. Values of `invalid_above` and
     more (saturation) are invalid in both.
+
+    Raises
+    ------
+    RawDataError
+        The type is none of `PIXEL_TYPES`.
+    GeometryError
+        `invalid_above` is not positive.
     """
+    if dtype.name not in PIXEL_TYPES:
+        raise RawDataError(f"frames are of type {dtype}, expected one of {', '.join(PIXEL_TYPES)}")
+    if invalid_above is not None and not invalid_above > 0:
+        raise GeometryError(f"pixels are invalid from {invalid_above} counts on; a saturation must be positive")
     if dtype.kind == "f":
         limit = 2.0**100  # leaves a float32 room to be divided by a small weight
         if invalid_above is None or invalid_above > limit:
             return -limit, limit
         return -limit, float(np.nextafter(dtype.type(invalid_above), dtype.type(-np.inf)))
-    if dtype.kind not in "iu":
-        raise RawDataError(f"frames are of type {dtype}, expected integers or floats")
     highest = int(np.iinfo(dtype).max) - (dtype.kind == "u")
-    if invalid_above is not None:
-        highest = min(highest, int(np.ceil(invalid_above)) - 1)
-    return 0, highest
+    if invalid_above is None or invalid_above > highest:
+        return 0, highest
+    return 0, int(np.ceil(invalid_above)) - 1
 
 
 def patterns_from_sums(sums: np.ndarray, *, trim: float) -> Patterns:
