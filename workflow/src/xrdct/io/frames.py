@@ -1,0 +1,96 @@
+"""Detector frames from whatever a beamline writes."""
+
+import glob
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import RawDataError
+from .frame_source import FrameSource
+from .hdf5_frames import Hdf5Frames
+from .image_series import ImageSeries
+
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".nx5")
+
+
+def open_frames(path: str | Path, dataset: str | None = None) -> FrameSource:
+    """A series of frames, read in blocks when asked.
+
+    Parameters
+    ----------
+    path
+        HDF5 file (stack, or master with links), image file, or pattern of image files: ``scan1/*.cbf``.
+    dataset
+        Path of the frames in an HDF5 file; None: the only stack there is.
+
+    Raises
+    ------
+    RawDataError
+        When files or parts of them are missing, truncated or of the wrong shape.
+    """
+    if is_hdf5(path):
+        if glob.has_magic(str(path)) and not os.path.exists(path):
+            raise RawDataError(
+                f"{path}: a pattern of HDF5 files; give their master, or one file per row of the table"
+            )
+        return Hdf5Frames(path, dataset)
+    if dataset:
+        raise RawDataError(
+            f"{path}: a dataset ({dataset}) was named, but this is not an HDF5 file (.h5, .nxs, …)"
+        )
+    return ImageSeries(path)
+
+
+def read_image(path: str | Path, dataset: str | None = None) -> np.ndarray:
+    """One image, such as a calibrant frame or a mask: shape (rows, columns), values as stored.
+
+    Parameters
+    ----------
+    path
+        NPY, HDF5, or an image file that fabio reads (EDF, TIFF, CBF …; .gz too).
+    dataset
+        Path of the image in an HDF5 file; None: the only one there is.
+
+    Raises
+    ------
+    RawDataError
+        When the file is missing, damaged, or holds anything but one image.
+    """
+    if str(path).endswith(".npy"):
+        return _read_npy(Path(path))
+    with open_frames(path, dataset) as source:
+        if source.shape[0] != 1:
+            raise RawDataError(f"{path}: expected one image, found {source.shape[0]} frames")
+        return source.read(0, 1)[0]
+
+
+def is_hdf5(path: str | Path) -> bool:
+    """Whether the name says HDF5."""
+    return str(path).lower().endswith(HDF5_SUFFIXES)
+
+
+def raw_path(root: str | Path, file: str) -> Path:
+    """Where a file of the configuration or the table lies; symbolic links inside `root` may lead anywhere.
+
+    Raises
+    ------
+    RawDataError
+        When the name leads out of `root`, as '../x' or an absolute path does.
+    """
+    inside = os.path.normpath(file)
+    if os.path.isabs(file) or inside.split(os.sep)[0] == os.pardir:
+        raise RawDataError(f"{file!r} leads out of raw.root ({root}); give a path inside it")
+    return Path(root) / inside
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        image = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise RawDataError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise RawDataError(f"{path}: not a NumPy file, or truncated ({error})") from None
+    if image.ndim != 2 or image.dtype.kind not in "iufb":
+        raise RawDataError(f"{path}: expected one image, found {image.dtype} of shape {image.shape}")
+    return image
