@@ -154,7 +154,7 @@ def _check_poni(raw: Raw, poni: str, where: str, findings: Findings) -> None:
 
 def _check_image(
     path: Path, dataset: str | None, shape: tuple[int, int] | None, where: str, findings: Findings
-):
+) -> None:
     try:
         found = read_image(path, dataset).shape
     except RawDataError as error:
