@@ -44,9 +44,7 @@ def structure_path(name: str) -> Path:
     path = Path(name) if str(name).endswith(".cif") else STRUCTURES / f"{name}.cif"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in STRUCTURES.glob("*.cif"))) or f"none: {STRUCTURES} is empty"
-        raise ConfigError(
-            f"{path}: no such structure; give a path ending in .cif or one of the known names ({known})"
-        )
+        raise ConfigError(f"{path}: no such structure; give a path ending in .cif or one of the known names ({known})")
     return path
 
 

@@ -89,9 +89,7 @@ class Cell(Section):
     @property
     def pitch_mm(self) -> float:
         """Thickness of one winding."""
-        layers = (
-            2 * (self.separator_um + self.anode_um + self.cathode_um) + self.copper_um + self.aluminium_um
-        )
+        layers = 2 * (self.separator_um + self.anode_um + self.cathode_um) + self.copper_um + self.aluminium_um
         return layers / 1000
 
     @model_validator(mode="after")

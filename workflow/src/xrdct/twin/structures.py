@@ -89,9 +89,7 @@ def metric_tensor(cell: np.ndarray) -> np.ndarray:
     """G with G_ij = a_i · a_j in Å², from a, b, c (Å) and alpha, beta, gamma (degrees)."""
     a, b, c = cell[:3]
     ca, cb, cg = np.cos(np.radians(cell[3:]))
-    return np.array(
-        [[a * a, a * b * cg, a * c * cb], [a * b * cg, b * b, b * c * ca], [a * c * cb, b * c * ca, c * c]]
-    )
+    return np.array([[a * a, a * b * cg, a * c * cb], [a * b * cg, b * b, b * c * ca], [a * c * cb, b * c * ca, c * c]])
 
 
 def form_factor(element: str, q: np.ndarray) -> np.ndarray:
