@@ -65,6 +65,8 @@ def read_structure(name: str) -> gemmi.SmallStructure:
     path = structure_path(name)
     try:
         structure = gemmi.read_small_structure(str(path))
+    except IndexError:
+        raise ConfigError(f"{path}: not a readable CIF: the file is empty") from None
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{path}: not a readable CIF: {error}") from None
     problem = _problem(structure)
@@ -87,6 +89,8 @@ def _problem(structure: gemmi.SmallStructure) -> str | None:
     for site in structure.sites:
         if site.element.atomic_number == 0 or site.element.it92 is None:
             return f"atom {site.label!r} is of no known element (_atom_site_type_symbol {site.type_symbol!r})"
+        if not np.isfinite([*site.fract.tolist(), site.occ, site.u_iso]).all():
+            return f"atom {site.label!r} lacks a number: coordinates, occupancy and displacement must be known"
     return _overfull_site(structure.sites)
 
 
