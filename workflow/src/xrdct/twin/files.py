@@ -78,8 +78,6 @@ def write_subset(
         for block in blocks:
             dataset[start : start + len(block)] = block
             start += len(block)
-    layout = h5py.VirtualLayout((n_frames, *frame), "int32")
-    layout[:] = h5py.VirtualSource(f"{data.parent.name}/{data.name}", FRAMES, (n_frames, *frame))
     with whole(master) as part, h5py.File(part, "w", libver="v110") as file:
         file.attrs[STAMP] = stamp
         file.attrs["creator"] = "xrdct.twin"
@@ -88,7 +86,7 @@ def write_subset(
         _group(entry, "sample", "NXsample")["name"] = sample
         instrument = _group(entry, "instrument", "NXinstrument")
         detector = _group(instrument, "pilatus", "NXdetector")
-        detector.create_virtual_dataset("data", layout)
+        _show_frames(detector, f"{data.parent.name}/{data.name}", shape)
         positioners = _group(instrument, "positioners", "NXcollection")
         measurement = _group(entry, "measurement", "NXcollection")
         measurement["pilatus"] = h5py.SoftLink("/1.1/instrument/pilatus/data")
@@ -98,6 +96,18 @@ def write_subset(
             positioners[name] = counters[name]
             for dataset in (positioners[name], measurement[name]):
                 dataset.attrs["units"] = unit
+
+
+def _show_frames(group: h5py.Group, source: str, shape: tuple[int, int, int]) -> None:
+    """Virtual dataset ``data`` of the frames in the file `source` (relative to this one).
+
+    Through h5py's low-level calls, because `create_virtual_dataset` stores the time and no two files would be equal.
+    """
+    space = h5py.h5s.create_simple(shape)
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_obj_track_times(False)
+    creation.set_virtual(space, source.encode(), FRAMES.encode(), space)
+    h5py.h5d.create(group.id, b"data", h5py.h5t.NATIVE_INT32, space, creation)
 
 
 def _group(parent: h5py.Group, name: str, nexus_class: str) -> h5py.Group:

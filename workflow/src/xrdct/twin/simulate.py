@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..logbook import progress
-from ..phases import structure_path
+from ..phases import read_structure, structure_path
 from ..scans import Subset, write_scans
 from . import files
 from .acquisition import beam_intensity, frame_columns, line_angles, motor_positions
@@ -91,7 +91,8 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
 
 def parameters_stamp(parameters: Parameters, names: list[str]) -> str:
     """Hash of everything that a frame depends on: the parameters, the structures of `names`, the twin's own code."""
-    digest = hashlib.sha256(json.dumps(parameters.model_dump(mode="json"), sort_keys=True).encode())
+    # Not sorted: the order of the materials is that of the file, and sums depend on it in the last digit.
+    digest = hashlib.sha256(json.dumps(parameters.model_dump(mode="json")).encode())
     phases = {*names, parameters.calibrant.phase} - set(parameters.amorphous)
     for path in [*sorted(Path(__file__).parent.glob("*.py")), *map(structure_path, sorted(phases))]:
         digest.update(path.read_bytes())
@@ -158,6 +159,8 @@ def _station(parameters: Parameters) -> Station:
     defects = draw_defects(parameters.detector, parameters.artefacts.bad_pixels, seed=parameters.seed)
     names = material_names(parameters.cell, parameters.states)
     known = {*names, parameters.calibrant.phase}
+    for phase in sorted(known - set(parameters.amorphous)):
+        read_structure(phase)
     for where, phases in [
         ("instrument.sizes_nm", parameters.instrument.sizes_nm),
         *((f"states.{state.scan}.lattice", state.lattice) for state in parameters.states),

@@ -68,7 +68,7 @@ def truth_of(parameters: Parameters, station: Station, state: State, sample: Sam
             "beam_centre": list(parameters.detector.beam_centre),
             "tilt_deg": parameters.detector.tilt_deg,
             "tilt_plane_deg": parameters.detector.tilt_plane_deg,
-            "parameters": json.dumps(parameters.model_dump(mode="json"), sort_keys=True),
+            "parameters": json.dumps(parameters.model_dump(mode="json")),
         },
     )
 
