@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """xrdct on a fresh machine: `python3 run.py demo`, `python3 run.py test`.
 
-Needs Python 3.11 or newer with pip, nothing else. The first call makes `.venv` from the lock files (a few minutes, about
-2 GB); later calls only check a stamp.
+Needs Python 3.11 or newer with pip, nothing else. The first call makes `.venv` from the lock files (a few minutes,
+about 2 GB); later calls only check a stamp.
 """
 
 import argparse
@@ -22,7 +22,7 @@ TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 def main(argv=None) -> int:
     options, rest = parse(argv)
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (this file is what an older Python is given to run)
         sys.exit(f"xrdct needs Python 3.11 or newer, this is {sys.version.split()[0]}")
     if rest and options.command not in ("test", "bench"):
         sys.exit(f"unknown arguments: {' '.join(rest)} (try `python3 run.py --help`)")
@@ -58,8 +58,8 @@ def set_up(torch: str | None, *, with_tests: bool) -> None:
         say("making .venv")
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
     index = ["--extra-index-url", TORCH_CPU_INDEX, "--retries", "1"] if torch == "cpu" else []
-    step("torch", f"{torch} {digest('torch.lock')}", [*index, "-r", LOCKS / "torch.lock"])
     step("core", digest("core.lock"), ["-r", LOCKS / "core.lock"])
+    step("torch", f"{torch} {digest('torch.lock')}", [*index, "-r", LOCKS / "torch.lock"])
     step("xrdct", digest("../pyproject.toml") + str(HERE), ["--no-deps", "--no-build-isolation", "-e", HERE])
     if with_tests:
         step("dev", digest("dev.lock"), ["-r", LOCKS / "dev.lock"])

@@ -1,17 +1,11 @@
-"""What all tests share: the real files, a beamtime that was run once, and Snakemake as a user calls it."""
+"""What all tests share: the real files, and beamtimes that were run once."""
 
 import os
-import re
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from support import REPOSITORY, Beamtime, simulate
 
 
 @pytest.fixture(scope="session")
@@ -21,67 +15,6 @@ def real_data() -> Path:
     if not name or not Path(name).is_dir():
         pytest.skip("XRDCT_REAL_DATA does not name the folder of real files")
     return Path(name)
-
-
-@dataclass
-class Beamtime:
-    """A folder with raw files, configuration and (after a run) results."""
-
-    folder: Path
-    config: Path
-
-    def snakemake(self, *arguments, repository: Path = REPOSITORY, ok: bool = True) -> str:
-        """Run Snakemake in the folder and return all it printed; `ok` says which exit is expected."""
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            repository / "Snakefile",
-            "--directory",
-            self.folder,
-        ]
-        command += ["--workflow-profile", repository / "profiles" / "default"]
-        command += ["--configfile", self.config, "--cores", "2", *arguments]
-        environment = os.environ | {
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(repository / "workflow" / "src"),
-            "PYTHONWARNINGS": "default",
-        }
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=900)
-        printed = done.stdout + done.stderr
-        assert (done.returncode == 0) == ok, printed[-6000:]
-        return printed
-
-    def would_run(self, *arguments, **options) -> dict[str, int]:
-        """Rules and job counts of a dry-run; empty when there is nothing to be done."""
-        printed = self.snakemake("-n", *arguments, **options)
-        if "Nothing to be done" in printed:
-            return {}
-        stats = printed[printed.index("Job stats:") :].split("total")[0]
-        return {
-            name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", stats, re.MULTILINE) if name != "all"
-        }
-
-    def changed(self, tmp_path: Path, **sections) -> "Beamtime":
-        """The same folder with a configuration in which keys of sections have other values."""
-        settings = yaml.safe_load(self.config.read_text())
-        for section, values in sections.items():
-            if isinstance(values, dict):
-                settings.setdefault(section, {}).update(values)
-            else:
-                settings[section] = values
-        shutil.copy(self.config.parent / "scans.tsv", tmp_path / "scans.tsv")
-        config = tmp_path / "config.yaml"
-        config.write_text(yaml.safe_dump(settings))
-        return Beamtime(self.folder, config)
-
-
-def simulate(preset: str, folder: Path) -> None:
-    """Raw files of a preset, through the command a user types."""
-    command = [sys.executable, "-m", "xrdct", "simulate", preset, "--out", folder, "--workers", 2]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import h5py
 import pytest
 import yaml
 
-from conftest import REPOSITORY, Beamtime
+from support import REPOSITORY, Beamtime
 
 TINY = REPOSITORY / "tests" / "data" / "tiny" / "config.yaml"
 
@@ -94,8 +94,8 @@ def test_frames_of_another_shape_than_the_detector_are_refused(own, tmp_path):
     rows, columns = detector["shape"]
     other = own.changed(tmp_path, detector={"shape": [rows + 1, columns]})
     printed = other.snakemake(ok=False)
-    assert f"{rows}, {columns}" in printed
-    assert f"{rows + 1}, {columns}" in printed
+    assert f"the frame has {rows} × {columns} pixels (rows × columns), but" in printed
+    assert f"{rows + 1} × {columns}" in printed
     assert stores(own) == []
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from conftest import REPOSITORY
+from support import REPOSITORY, Beamtime
 
 AFTER_ASSEMBLY = {"assemble", "reconstruct", "map_windows", "draw_scan", "draw_overview"}
 AFTER_INTEGRATION = AFTER_ASSEMBLY | {"integrate"}
@@ -59,8 +59,8 @@ def test_a_changed_key_reruns_exactly_what_depends_on_it(tiny, tmp_path, change,
 def test_key_order_comments_and_one_against_one_point_zero_rerun_nothing(tiny, tmp_path):
     same = tiny.changed(tmp_path)  # rewritten by yaml: sorted keys, no comments
     text = same.config.read_text()
-    assert "energy_kev: 95.0" in text
-    same.config.write_text(text.replace("energy_kev: 95.0", "energy_kev: 95"))
+    assert "energy_kev: 95\n" in text
+    same.config.write_text(text.replace("energy_kev: 95\n", "energy_kev: 95.0\n"))
     assert same.would_run() == {}
 
 
@@ -83,8 +83,6 @@ def test_a_new_scan_computes_that_scan_only(tiny, tmp_path):
 
 
 def test_an_unchanged_result_stops_the_chain_at_the_next_invocation(tiny_raw, tmp_path):
-    from conftest import Beamtime
-
     own = Beamtime(tmp_path, REPOSITORY / "tests" / "data" / "tiny" / "config.yaml")
     shutil.copytree(tiny_raw, tmp_path, dirs_exist_ok=True, symlinks=True)
     own.snakemake()

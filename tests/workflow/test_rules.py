@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from conftest import REPOSITORY
+from support import REPOSITORY, Beamtime
 
 
 def test_the_rules_are_formatted():
@@ -17,7 +17,6 @@ def test_the_rules_pass_lint(tiny):
 
 
 def test_a_dry_run_from_raw_files_alone_finds_every_job(tiny_raw, tmp_path):
-    from conftest import Beamtime
 
     (tmp_path / "raw").symlink_to(tiny_raw / "raw")
     fresh = Beamtime(tmp_path, REPOSITORY / "tests" / "data" / "tiny" / "config.yaml")

@@ -5,15 +5,18 @@ import json
 import numpy as np
 import xarray as xr
 
-from xrdct.errors import GeometryError
+from xrdct.cor import find_cor
+from xrdct.errors import GeometryError, RawDataError
 from xrdct.geometry import nominal_positions
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook
-from xrdct.sinogram import SubsetPatterns, columns_from_translation, find_cor, merge_subsets, repair, subtract_air
+from xrdct.sinogram import SubsetPatterns, columns_from_translation, merge_subsets, repair, subtract_air
 
 
 def main(pattern_stores, pattern_manifests, store, manifest, *, subsets, settings):
     opened = [read_store(path, "patterns") for path in pattern_stores]
+    for path, data in zip(pattern_stores, opened, strict=True):
+        refuse_partial_records(path, data)
     sinogram = merge_subsets([to_subset(data, row, opened) for data, row in zip(opened, subsets, strict=True)])
     sinogram = repair(sinogram, max_bad_share=settings["max_bad_share"])
     sinogram, air = subtract_air(sinogram, positions=settings["air_positions"])
@@ -27,8 +30,20 @@ def main(pattern_stores, pattern_manifests, store, manifest, *, subsets, setting
         manifest,
         kind="sinogram",
         settings={"subsets": subsets, **settings},
-        inputs={path: manifest_digest(path) for path in pattern_manifests},
+        inputs={str(path): manifest_digest(path) for path in pattern_manifests},
     )
+
+
+def refuse_partial_records(path, data):
+    """Angles and positions are recorded for every frame, or for none; a few that are missing must not go unseen."""
+    for name in ("omega", "translation"):
+        missing = np.isnan(data[name].values)
+        if missing.any() and not missing.all():
+            line, point = np.argwhere(missing)[0]
+            raise RawDataError(
+                f"{path}: {missing.sum()} of {missing.size} values of raw.{name} are missing (first: line {line}, "
+                f"point {point}); set raw.{name} to null to take the table's"
+            )
 
 
 def to_subset(data, row, all_subsets):

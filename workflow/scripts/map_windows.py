@@ -22,7 +22,7 @@ def main(volume_store, volume_manifest, store, manifest, *, windows, background)
             "q_centre": (dims, centre, {"units": "1/angstrom"}),
         },
         coords={
-            "phase": ("phase", [w["name"] for w in windows]),
+            "phase": ("phase", np.array([w["name"] for w in windows], dtype=np.dtypes.StringDType())),
             "q_min": ("phase", [w["q_min"] for w in windows], {"units": "1/angstrom"}),
             "q_max": ("phase", [w["q_max"] for w in windows], {"units": "1/angstrom"}),
             "y": volume.y,

@@ -105,9 +105,14 @@ class Integrate(Section):
     """Upper end of the pattern in 1/Å."""
     n_bins: Annotated[int, Field(ge=10, le=20000)] = 400
     """Number of q bins. Natural is one per pixel radius between q_min and q_max; more only splits the same counts."""
+    estimator: Literal["trimmed_mean", "mean", "sigma_clip"] = "trimmed_mean"
+    """What a bin's pixels become: trimmed_mean (below), mean, or pyFAI's sigma_clip (several times slower)."""
     trim: Annotated[float, Field(ge=0, lt=1)] = 0.20
     """Share of each bin's pixels dropped, half from either tail: 0.20 keeps the 10–90 percentiles. Removes hot pixels
     and single-grain spots; 0 is the plain mean."""
+    groups: Annotated[int, Field(ge=1, le=16)] = 1
+    """Number of disjoint, azimuth-balanced groups of detector pixels that get patterns of their own: independent noise
+    with the same angles, for the denoiser (4). 1: none."""
     saturation: Positive | None = None
     """Counts at or above this are invalid; null: only what the detector marks (negative, or the type's largest)."""
     max_bad_frames: Annotated[float, Field(ge=0, le=1)] = 0.02
@@ -117,6 +122,8 @@ class Integrate(Section):
     def _ordered(self):
         if self.q_min >= self.q_max:
             raise ValueError(f"q_min ({self.q_min} 1/Å) must be below q_max ({self.q_max} 1/Å)")
+        if self.groups > 1 and self.estimator == "sigma_clip":
+            raise ValueError("groups need estimator trimmed_mean or mean")
         return self
 
 
@@ -218,11 +225,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _windows_inside(self):
+        low, high = self.integrate.q_min, self.integrate.q_max
+        # The shoulders of a linear background lie outside the window: two bins, and half a bin to the bin's centre.
+        bins = 2.5 if self.windows.background == "linear" else 0.5
+        margin = bins * (high - low) / self.integrate.n_bins
         outside = [
-            f"windows: {w.name} ({w.q_min}–{w.q_max} 1/Å) lies outside integrate.q_min–q_max "
-            f"({self.integrate.q_min}–{self.integrate.q_max} 1/Å)"
+            f"windows: {w.name} ({w.q_min}–{w.q_max} 1/Å) with {bins:g} bins at either side lies outside "
+            f"integrate.q_min–q_max ({low}–{high} 1/Å)"
             for w in self.windows.all()
-            if w.q_min < self.integrate.q_min or w.q_max > self.integrate.q_max
+            if w.q_min - margin < low or w.q_max + margin > high
         ]
         if outside:
             raise ValueError("; ".join(outside))

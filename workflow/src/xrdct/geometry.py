@@ -29,6 +29,9 @@ import numpy as np
 
 from .errors import GeometryError
 
+LARGEST_GAP_DEG = 10.0
+"""Widest hole in the angles of a half turn that reconstruction and the search for the axis accept."""
+
 
 def lateral_position(x, y, omega):
     """Where a point of the sample projects to: t = x cos ω + y sin ω (same unit as x and y; ω in degrees)."""

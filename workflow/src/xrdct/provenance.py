@@ -40,6 +40,23 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def files_fingerprint(paths: list[str | Path]) -> str:
+    """Short hash over the names and sizes of raw files and the first and last MiB of the first and last file.
+
+    Tells files that were exchanged or cut off; half a terabyte of frames is not read twice for a full checksum.
+    """
+    paths = [Path(path) for path in paths]
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+    for path in dict.fromkeys((paths[0], paths[-1])):
+        with open(path, "rb") as stream:
+            digest.update(stream.read(2**20))
+            stream.seek(max(0, path.stat().st_size - 2**20))
+            digest.update(stream.read())
+    return digest.hexdigest()[:16]
+
+
 def _closure(script: Path) -> set[Path]:
     found, waiting = set(), [script]
     while waiting:
@@ -62,9 +79,9 @@ def _imports(path: Path) -> tuple[Path, ...]:
         elif isinstance(node, ast.ImportFrom):
             base = "." * node.level + (node.module or "")
             base = importlib.util.resolve_name(base, package) if node.level else base
-            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-    files = (_module_file(name) for name in sorted(names) if name.split(".")[0] == PACKAGE)
-    return tuple(file for file in files if file)
+            names |= {f"{base}.{alias.name}" for alias in node.names}
+    files = (file for name in sorted(names) if name.split(".")[0] == PACKAGE for file in _module_files(name))
+    return tuple(dict.fromkeys(files))
 
 
 def _root() -> Path:
@@ -77,25 +94,30 @@ def _package_of(path: Path) -> str:
     return ".".join([PACKAGE, *path.relative_to(_root()).parent.parts])
 
 
-def _module_file(name: str) -> Path | None:
-    base = _root().joinpath(*name.split(".")[1:])
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if name != PACKAGE and candidate.is_file():
-            return candidate
-    return None
+def _module_files(name: str) -> list[Path]:
+    """Files that importing `name` (a module, or a name in one) runs: the module and the packages above it.
+
+    The top `__init__.py` is left out where a module below it or a dunder such as ``__version__`` is meant, so that
+    a new public name reruns nothing; it is taken where the name can only come from it.
+    """
+    parts = name.split(".")[1:]
+    files = []
+    for depth in range(1, len(parts) + 1):
+        base = _root().joinpath(*parts[:depth])
+        files += [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
+    if not files and not (parts and parts[0].startswith("__")):
+        files.append(_root() / "__init__.py")
+    return files
 
 
 @cache
 def _parsed(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
-            first = body[0]
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = body[1:]
-    return ast.dump(tree)
+    return ast.dump(_WithoutDocstrings().visit(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Drops every statement that is a bare string: docstrings, and those below constants and fields."""
+
+    def visit_Expr(self, node):
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node

@@ -8,11 +8,13 @@ import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from .errors import GeometryError, RawDataError
 
 log = logging.getLogger(__name__)
+
+ONE_SIDED, UNREACHED = 10**9, 10**9 + 1
+"""Distances between good neighbours where one or both are missing: larger than any that can be."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Sinogram:
     subset: np.ndarray
     """Number of the subset (1, 2, …) that each angle comes from, shape (n_angles,)."""
     repaired: np.ndarray
-    """Where a bad frame was interpolated, shape (n_angles, n_positions), bool."""
+    """Where a bad frame, or single bins of one, were interpolated, shape (n_angles, n_positions), bool."""
 
 
 def columns_from_translation(translation: np.ndarray, *, step: float, origin: float) -> np.ndarray:
@@ -60,60 +62,78 @@ def merge_subsets(subsets: list[SubsetPatterns]) -> Sinogram:
     Raises
     ------
     RawDataError
-        If a line does not visit every position once.
+        If a line does not visit every position once, or a subset has no frame with beam.
     GeometryError
         If two lines have the same angle, or the subsets differ in positions or q.
     """
     shapes = {s.intensity.shape[1:] for s in subsets}
     if len(shapes) > 1:
         raise GeometryError(f"subsets differ in (positions, q bins): {sorted(shapes)}")
-    mean_monitor = np.mean([s.monitor[s.valid & (s.monitor > 0)].mean() for s in subsets])
-    placed = [_place(_normalise(s, mean_monitor), number) for number, s in enumerate(subsets, 1)]
+    columns = [_whole_columns(s.columns, number) for number, s in enumerate(subsets, 1)]
+    mean_monitor = np.mean([_mean_monitor(s, number) for number, s in enumerate(subsets, 1)])
     angles = np.concatenate([s.angles for s in subsets])
     numbers = np.concatenate([np.full(s.angles.size, k) for k, s in enumerate(subsets, 1)])
     order = np.argsort(angles, kind="stable")
     _refuse_equal_angles(angles[order], numbers[order])
-    intensity, variance, valid = (np.concatenate(part)[order] for part in zip(*placed, strict=True))
+    # Line by line into the result: a scan fills gigabytes, and every whole-array step would hold one more copy.
+    intensity = np.empty((angles.size, *shapes.pop()), dtype=np.float32)
+    variance = np.empty_like(intensity)
+    valid = np.empty(intensity.shape[:2], dtype=bool)
+    lines = ((subset, own, line) for subset, own in zip(subsets, columns, strict=True) for line in range(len(own)))
+    for row, (subset, own, line) in zip(np.argsort(order), lines, strict=True):
+        factor, good = _monitor_factor(subset, line, mean_monitor)
+        intensity[row, own[line]] = subset.intensity[line] * factor[:, None]
+        variance[row, own[line]] = subset.variance[line] * factor[:, None] ** 2
+        valid[row, own[line]] = good
     return Sinogram(intensity, variance, angles[order], numbers[order], ~valid)
 
 
 def repair(sinogram: Sinogram, *, max_bad_share: float) -> Sinogram:
     """Interpolate frames marked in `repaired` between their neighbours, or refuse when there are too many.
 
-    Along the line where the line has good frames on both sides, else between the neighbouring angles. The variance
-    of a filled frame is interpolated likewise: too small by up to 2, but never zero.
+    Along the line or between the neighbouring angles, whichever has good frames on both sides closer together (the
+    line when equal); at a corner the nearest good frame is repeated. Bins that are NaN in good frames are filled
+    in the same way and their frames marked, unless so many lack a bin that the detector may not see it: then it
+    stays NaN. The variance is interpolated like the intensity.
 
     Raises
     ------
     RawDataError
-        If more than `max_bad_share` of the frames are bad.
+        If more than `max_bad_share` of the frames, or all, are bad.
     """
     bad = sinogram.repaired
-    if bad.mean() > max_bad_share:
+    if bad.mean() > max_bad_share or bad.all():
         line, point = np.argwhere(bad)[0]
         raise RawDataError(
             f"{bad.sum()} of {bad.size} frames are bad (first: angle {sinogram.angles[line]:.3f}°, position {point}), "
             f"more than assemble.max_bad_share = {max_bad_share}"
         )
-    if not bad.any():
+    lacking = np.isnan(sinogram.intensity)[~bad].mean(axis=0)
+    patched = np.flatnonzero((lacking > 0) & (lacking <= max_bad_share))
+    if not bad.any() and not patched.size:
         return sinogram
-    log.warning("%d of %d frames are bad and interpolated from their neighbours", bad.sum(), bad.size)
-    intensity, variance = sinogram.intensity.copy(), sinogram.variance.copy()
-    whole_lines = bad.all(axis=1)
-    for line in np.flatnonzero(bad.any(axis=1) & ~whole_lines):
-        _interpolate(intensity[line], variance[line], np.arange(bad.shape[1]), bad[line])
-    if whole_lines.any():
-        flat_i, flat_v = (a.reshape(a.shape[0], -1) for a in (intensity, variance))
-        _interpolate(flat_i, flat_v, sinogram.angles, whole_lines)
-    return replace(sinogram, intensity=intensity, variance=variance)
+    intensity, variance, marked = sinogram.intensity.copy(), sinogram.variance.copy(), bad.copy()
+    _fill(intensity, variance, sinogram.angles, bad)
+    for k in patched:
+        holes = np.isnan(intensity[..., k])
+        _fill(intensity[..., k], variance[..., k], sinogram.angles, holes)
+        marked |= holes
+    log.warning(
+        "%d of %d frames are bad, %d lack some bins; interpolated from their neighbours",
+        bad.sum(),
+        bad.size,
+        marked.sum() - bad.sum(),
+    )
+    return replace(sinogram, intensity=intensity, variance=variance, repaired=marked)
 
 
 def subtract_air(sinogram: Sinogram, *, positions: int) -> tuple[Sinogram, np.ndarray]:
     """Subtract what the sample-free edges of each projection see.
 
     The mean over `positions` columns at both edges, per angle and q, is taken from all columns. Its variance is
-    added. Air in the sample's shadow is attenuated, so that a strongly absorbing sample is over-subtracted by
-    (1 − T) of the air; that is left as it is here.
+    added, as for independent counts: right in the sample, too much at the edges themselves, which share their
+    counts with the mean. Air in the sample's shadow is attenuated, so that a strongly absorbing sample is
+    over-subtracted by (1 − T) of the air; that is left as it is here.
 
     Returns
     -------
@@ -141,76 +161,39 @@ def subtract_air(sinogram: Sinogram, *, positions: int) -> tuple[Sinogram, np.nd
     return corrected, air
 
 
-def find_cor(projections: np.ndarray, angles: np.ndarray) -> float:
-    """Centre of rotation of a half-turn scan, without a pair of opposite projections.
+def _mean_monitor(subset: SubsetPatterns, number: int) -> float:
+    usable = subset.monitor[subset.valid & (subset.monitor > 0)]
+    if not usable.size:
+        raise RawDataError(f"subset {number}: no valid frame has a monitor reading above 0; check raw.monitor")
+    return usable.mean()
 
-    Start: the centre of mass of a projection moves on cor + A cos ω + B sin ω. Then the half turn is completed to a
-    full one by flipping it about a trial centre; only at the true centre are the two halves one sinogram, whose
-    Fourier transform is empty outside the double wedge |angular frequency| > 2π R |spatial frequency|
-    (Vo et al., Optics Express 22, 19078, 2014). The energy outside is minimised.
 
-    Parameters
-    ----------
-    projections
-        Shape (n_angles, n_positions), air subtracted, for example the sum over q.
-    angles
-        Degrees, ascending, close to regular over 180°. (A full turn is cut to its first half.)
+def _monitor_factor(subset: SubsetPatterns, line: int, mean_monitor: float) -> tuple[np.ndarray, np.ndarray]:
+    """What brings a line to the mean monitor (NaN for a bad frame), and which frames are good.
 
-    Returns
-    -------
-    float
-        Pixels from the centre of the first column.
-
-    Raises
-    ------
-    GeometryError
-        If fewer than 8 projections lie in the half turn or there is no signal.
+    Frames without beam or with an unreadable monitor become bad ones.
     """
-    half = angles < angles[0] + 180.0 - 1e-6
-    projections, angles = np.asarray(projections, dtype=float)[half], angles[half]
-    n_angles, n_positions = projections.shape
-    if n_angles < 8:
-        raise GeometryError(f"{n_angles} projections are too few to find the centre of rotation; set assemble.cor")
-    start = _centre_of_mass_axis(projections, angles)
-    if not n_positions * 0.25 < start < n_positions * 0.75:
-        raise GeometryError(
-            f"the centre of mass puts the axis at {start:.1f} of {n_positions} columns: no sample, or not all of it in the "
-            "field; set assemble.cor"
-        )
-    outside = _outside_double_wedge(n_angles, n_positions)
-    trials = start + np.arange(-4, 4.01, 0.5)
-    energies = [_wedge_energy(trial, projections, outside) for trial in trials]
-    best = trials[int(np.argmin(energies))]
-    found = minimize_scalar(
-        _wedge_energy,
-        bracket=(best - 0.5, best, best + 0.5),
-        args=(projections, outside),
-        options={"xtol": 1e-4},
-    ).x
-    log.info("centre of rotation %.3f px (centre of mass alone: %.3f px)", found, start)
-    return float(found)
+    monitor = subset.monitor[line]
+    good = subset.valid[line] & np.isfinite(monitor) & (monitor > 0.01 * mean_monitor)
+    return np.where(good, mean_monitor / np.where(good, monitor, 1), np.nan).astype(np.float32), good
 
 
-def _normalise(subset: SubsetPatterns, mean_monitor: float) -> SubsetPatterns:
-    """Counts at the mean monitor; frames without beam or with an unreadable monitor become bad ones."""
-    valid = subset.valid & np.isfinite(subset.monitor) & (subset.monitor > 0.01 * mean_monitor)
-    factor = np.where(valid, mean_monitor / np.where(valid, subset.monitor, 1), np.nan)[..., None].astype(np.float32)
-    return replace(subset, intensity=subset.intensity * factor, variance=subset.variance * factor**2, valid=valid)
-
-
-def _place(subset: SubsetPatterns, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    nearest = np.rint(subset.columns).astype(int)
-    n = nearest.shape[1]
+def _whole_columns(columns: np.ndarray, number: int) -> np.ndarray:
+    """Recorded positions of a subset as whole columns, each line a permutation of 0 … n − 1."""
+    n = columns.shape[1]
+    known = np.isfinite(columns)
+    nearest = np.rint(np.where(known, columns, -1)).astype(int)
     wrong = (np.sort(nearest, axis=1) != np.arange(n)).any(axis=1)
     if wrong.any():
         line = int(wrong.argmax())
+        if not known[line].all():
+            point = int(known[line].argmin())
+            raise RawDataError(f"subset {number}, line {line}: the position of point {point} was not recorded")
         raise RawDataError(
-            f"subset {number}, line {line}: the recorded positions {subset.columns[line].min():.2f} … "
-            f"{subset.columns[line].max():.2f} px do not visit each of the {n} columns once; check step_mm and n_positions"
+            f"subset {number}, line {line}: the recorded positions {columns[line].min():.2f} … "
+            f"{columns[line].max():.2f} px do not visit each of the {n} columns once; check step_mm and n_positions"
         )
-    order = np.argsort(nearest, axis=1)
-    lines = np.arange(nearest.shape[0])[:, None]
-    return tuple(part[lines, order] for part in (subset.intensity, subset.variance, subset.valid))
+    return nearest
 
 
 def _refuse_equal_angles(angles, numbers):
@@ -218,46 +201,46 @@ def _refuse_equal_angles(angles, numbers):
     if equal.size:
         k = equal[0]
         raise GeometryError(
-            f"subsets {numbers[k]} and {numbers[k + 1]} both have a projection at {angles[k]:.4f}°; check angle_start_deg"
+            f"subsets {numbers[k]} and {numbers[k + 1]} both have a projection at {angles[k]:.4f}°; "
+            "check angle_start_deg"
         )
 
 
-def _interpolate(intensity, variance, axis, bad):
-    """Fill rows `bad` of (n, …) arrays in place, linearly along `axis` (n,); ends repeat the nearest good row."""
-    good = np.flatnonzero(~bad)
-    for k in np.flatnonzero(bad):
-        after = np.searchsorted(good, k)
-        left, right = good[max(after - 1, 0)], good[min(after, good.size - 1)]
-        share = 0.0 if left == right else np.clip((axis[k] - axis[left]) / (axis[right] - axis[left]), 0, 1)
-        for values in (intensity, variance):
-            values[k] = (1 - share) * values[left] + share * values[right]
+def _fill(intensity, variance, angles, bad):
+    """Interpolate samples `bad` (angle, position) of arrays (angle, position, …) in place."""
+    bad = bad.copy()
+    while bad.any():  # twice at most: where a bad line crosses a bad column, the second pass uses the first
+        along, across = _good_neighbours(bad, axis=1), _good_neighbours(bad, axis=0)
+        filled = []
+        for line, point in np.argwhere(bad):
+            (left, right, gap), (above, below, jump) = along[:, line, point], across[:, line, point]
+            if min(gap, jump) == UNREACHED:
+                continue
+            if gap <= jump:
+                ends, share = ((line, left), (line, right)), _share(point, left, right)
+            else:
+                ends, share = ((above, point), (below, point)), _share(angles[line], angles[above], angles[below])
+            for values in (intensity, variance):
+                values[line, point] = (1 - share) * values[ends[0]] + share * values[ends[1]]
+            filled.append((line, point))
+        bad[tuple(np.transpose(filled))] = False
 
 
-def _centre_of_mass_axis(projections, angles):
-    mass = projections.sum(axis=1)
-    if not (mass > 0).all():
-        raise GeometryError(
-            "a projection has no signal above the air; set assemble.cor, or check assemble.air_positions"
-        )
-    centre = projections @ np.arange(projections.shape[1]) / mass
-    omega = np.radians(angles)
-    design = np.stack([np.ones_like(omega), np.cos(omega), np.sin(omega)], axis=1)
-    return np.linalg.lstsq(design, centre, rcond=None)[0][0]
+def _good_neighbours(bad, axis):
+    """The nearest good samples before and after each sample along `axis`, and their distance; shape (3, *bad.shape).
 
-
-def _outside_double_wedge(n_angles, n_positions):
-    """Frequencies (of the completed turn) that a sample inside the field cannot reach; bool mask.
-
-    High spatial frequencies are left out, where interpolation and noise live.
+    Where one side has none, the other's stands twice and the distance is `ONE_SIDED`; where both have none,
+    the distance is `UNREACHED`.
     """
-    angular = np.abs(np.fft.fftfreq(2 * n_angles)) * 2 * n_angles
-    spatial = np.fft.rfftfreq(n_positions)
-    margin = 4
-    return (angular[:, None] > np.pi * n_positions * spatial + margin) & (spatial < 0.25)
+    n = bad.shape[axis]
+    index = np.expand_dims(np.arange(n), 1 - axis)
+    before = np.maximum.accumulate(np.where(bad, -1, index), axis=axis)
+    after = np.flip(np.minimum.accumulate(np.flip(np.where(bad, n, index), axis), axis=axis), axis)
+    none_before, none_after = before < 0, after >= n
+    distance = np.where(none_before | none_after, ONE_SIDED, after - before)
+    distance[none_before & none_after] = UNREACHED
+    return np.stack([np.where(none_before, after, before), np.where(none_after, before, after), distance])
 
 
-def _wedge_energy(cor, projections, outside):
-    columns = np.arange(projections.shape[1])
-    mirrored = [np.interp(2 * cor - columns, columns, p, left=0.0, right=0.0) for p in projections]
-    spectrum = np.fft.fft(np.fft.rfft(np.concatenate([projections, mirrored]), axis=1), axis=0)
-    return np.abs(spectrum[outside]).sum()
+def _share(x, start, end):
+    return 0.0 if start == end else float((x - start) / (end - start))

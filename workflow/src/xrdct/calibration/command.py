@@ -36,7 +36,7 @@ def add_parser(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Calibrate, write the files, print what was found."""
+    """Calibrate, write the files, print what was found; warnings go to the log."""
     result = calibrate(
         read_image(args.frame, args.dataset),
         calibrant=args.calibrant,
@@ -48,8 +48,6 @@ def run(args: argparse.Namespace) -> int:
     )
     write_calibration(args.output, result)
     print(result.summary())
-    for warning in result.warnings:
-        print(f"warning: {warning}")
     print(f"written to {args.output}: geometry.poni, profile.json, rings.tsv, cake.png")
     return 0
 

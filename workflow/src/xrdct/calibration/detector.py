@@ -30,7 +30,7 @@ def detector_from(settings: DetectorSettings) -> PyfaiDetector:
         When pyFAI has no detector of this name; names the nearest ones.
     """
     if settings.name is None:
-        edge = settings.pixel_size_um * 1e-6
+        edge = settings.pixel_size_um / 1e6
         return PyfaiDetector(pixel1=edge, pixel2=edge, max_shape=settings.shape, orientation=3)
     registry = PyfaiDetector.registry
     plain = settings.name.lower()
@@ -67,9 +67,14 @@ def check_shape(frame: np.ndarray, detector: PyfaiDetector) -> None:
 
 
 def marked_invalid(frame: np.ndarray) -> np.ndarray:
-    """Pixels that the detector itself marked: negative, not finite, or the largest value of the integer type."""
+    """Pixels that the detector itself marked: negative, not finite, or the largest value of the integer type.
+
+    In 32 bits without sign, −1 and −2 have become the two largest values; no counter reaches the upper half.
+    """
     if np.issubdtype(frame.dtype, np.floating):
         return ~np.isfinite(frame) | (frame < 0)
+    if frame.dtype.kind == "u" and frame.dtype.itemsize >= 4:
+        return frame > np.iinfo(np.int32).max
     return (frame < 0) | (frame == np.iinfo(frame.dtype).max)
 
 
@@ -128,7 +133,7 @@ def check_mask(mask: np.ndarray, invalid: np.ndarray) -> None:
         return
     flipped = {name: np.count_nonzero(invalid & ~flip(mask)) for name, flip in FLIPS.items()}
     best = min(flipped, key=flipped.get)
-    # A mask made for this orientation misses a few new bad pixels; a tenth of what the stored one misses is no accident.
+    # The right orientation misses a few new bad pixels; a tenth of what the stored one misses is no accident.
     if flipped[best] <= missed / 10:
         raise GeometryError(
             f"the mask misses {missed} pixels that the frame marks as invalid, but only {flipped[best]} when it is "

@@ -9,9 +9,10 @@ from ..units import wavelength_from_energy
 from .calibrants import find_calibrant
 from .detector import valid_pixels
 from .orientation import check_orientation, orientation_contrasts
+from .plane import pixel_step
 from .refine import judge_geometry
 from .result import Calibration, build_calibration
-from .rings import measure_rings, pixel_angles, pixel_step
+from .rings import measure_rings, pixel_angles
 
 SAME_ENERGY = 1e-3
 """Relative difference between the energies of geometry and beam above which they are not the same."""
@@ -77,9 +78,7 @@ def check_geometry(
     )
 
 
-def _on_detector(
-    geometry: AzimuthalIntegrator, detector: PyfaiDetector, *, wavelength: float
-) -> AzimuthalIntegrator:
+def _on_detector(geometry: AzimuthalIntegrator, detector: PyfaiDetector, *, wavelength: float) -> AzimuthalIntegrator:
     """The same geometry with the detector of the configuration, in the orientation that the geometry names.
 
     Old .poni files hold pixel sizes alone; then the configuration says what else is known of the detector.
@@ -90,8 +89,8 @@ def _on_detector(
     ):
         if abs(own / given - 1) > 1e-4:
             raise GeometryError(
-                f"the geometry has pixels of {own * 1e6:g} µm along the {axis}, but the detector {given * 1e6:g} µm: they "
-                "are not of the same detector, or one was binned"
+                f"the geometry has pixels of {own * 1e6:g} µm along the {axis}, but the detector {given * 1e6:g} µm: "
+                "they are not of the same detector, or one was binned"
             )
     if geometry.wavelength is None:
         raise GeometryError("the geometry has no wavelength; write one into the .poni, or leave calibrate.poni out")

@@ -11,12 +11,13 @@ from .centre import find_centres
 from .detector import valid_pixels
 from .distance import DistanceScore, find_distance, radial_profile
 from .existing import check_geometry
+from .plane import pixel_step
 from .refine import PARAMETERS, UNITS, Refinement, refine_geometry, start_geometry
 from .result import Calibration, build_calibration
-from .rings import RingPoints, measure_rings, pixel_angles, pixel_step
+from .rings import RingPoints, measure_rings, pixel_angles
 
 LEAST_SCORE = 6.0
-"""Score of the best distance below which the frame shows no rings of the calibrant; noise reaches about 4."""
+"""Score of the best distance below which the frame shows no rings of the calibrant: noise reaches 6, rings 10 to 20."""
 WIDE_PX = 8
 """Rings are looked for this far from where they are expected as long as the geometry is a guess."""
 START_FWHM_PX = 3.0
@@ -43,10 +44,10 @@ def calibrate(
     both are refined with the tilt by least squares of ring points. The wavelength stays fixed: at small angles it
     cannot be told from the distance.
 
-    The orientation of a frame cannot be wrong here: a mirrored frame calibrates to a mirrored centre and integrates just
-    as well. It can be wrong between things: between this frame and the sample frames (nobody can see that from here),
-    a mask (refused if the frame marks its bad pixels), or a given .poni (see `check_geometry`). A transposed frame of
-    a detector that is not square is refused.
+    The orientation of a frame cannot be wrong by itself: a mirrored frame calibrates to a mirrored centre and
+    integrates just as well. It can be wrong between things: this frame and the sample frames (nobody can see that from
+    here), a mask (refused if the frame marks its bad pixels), or a given .poni (see `check_geometry`). A transposed
+    frame of a detector that is not square is refused.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def calibrate(
     trim
         Share of each bin's pixels that the pattern drops, as for the data.
     n_bins
-        Bins of the pattern from the smallest to the largest q; None: one per pixel radius.
+        Bins of the pattern from the smallest to the largest q; None: two per pixel radius.
 
     Raises
     ------
@@ -121,8 +122,8 @@ def _start_values(
     if distance.score < LEAST_SCORE:
         raise CalibrationError(
             f"no rings of {calibrant.name} were found: the best distance ({distance.distance:.0f} mm) scores "
-            f"{distance.score:.1f}, below {LEAST_SCORE:g}, as noise does. Is it the calibrant's frame, are opposite arcs of its "
-            "rings on the detector, and is the calibrant the right one?"
+            f"{distance.score:.1f}, below {LEAST_SCORE:g}, as noise does. Is it the calibrant's frame, are "
+            "opposite arcs of its rings on the detector, and is the calibrant the right one?"
         )
     return centre, distance
 
@@ -153,12 +154,14 @@ def _refine_in_stages(
 def _describe_decisions(refinement: Refinement) -> list[str]:
     """Which parameters were refined, how well they are known, and why others were not refined."""
     unit = dict(zip(PARAMETERS, UNITS, strict=True))
-    known = ", ".join(f"{name} ± {refinement.uncertainty[name]:.2g} {unit[name]}" for name in refinement.free)
+    error = refinement.uncertainty
+    known = ", ".join(f"{name} ± {error[name]:.2g} {unit[name]}" for name in refinement.free)
+    tilts = {"rot1": np.degrees(refinement.geometry.rot1), "rot2": np.degrees(refinement.geometry.rot2)}
     messages = [f"refined: {known}"]
-    fixed = [name for name in PARAMETERS if name not in refinement.free]
-    messages += [
-        f"{name} is not refined: the rings on this frame would tell it only to ± {refinement.uncertainty[name]:.2g} {unit[name]}; "
-        f"it stays at {'zero' if name.startswith('rot') else 'its start value'}"
-        for name in fixed
-    ]
+    for name in (name for name in PARAMETERS if name not in refinement.free):
+        kept = f"{tilts[name] + 0.0:.2f}°" if name in tilts else "its start value"
+        messages.append(
+            f"{name} is not refined: the rings on this frame would tell it only to ± {error[name]:.2g} {unit[name]}; "
+            f"it stays at {kept}"
+        )
     return messages

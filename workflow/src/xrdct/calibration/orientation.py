@@ -6,7 +6,7 @@ from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 from ..errors import CalibrationError
 from .calibrants import Calibrant
 from .detector import FLIPS
-from .rings import pixel_step
+from .plane import pixel_step
 
 MAX_RINGS = 15
 CLEARLY = 1.25
@@ -107,7 +107,7 @@ def check_orientation(contrasts: dict[str, float]) -> list[str]:
     same = [name for name, value in others.items() if value > stored / CLEARLY]
     if same:
         messages.append(
-            f"the rings cannot tell the orientation as stored from: {', '.join(same)} (the beam is near the middle of the "
-            "detector); check it by the mask or by the detector's gaps"
+            f"the rings cannot tell the orientation as stored from: {', '.join(same)} (the beam is near the middle of "
+            "the detector); check it by the mask or by the detector's gaps"
         )
     return messages

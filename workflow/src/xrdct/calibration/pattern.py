@@ -12,9 +12,8 @@ from .calibrants import Calibrant
 NO_SPLITTING = ("no", "csr", "cython")
 """No pixel splitting: it smears lines and ties neighbouring bins together."""
 CAKE_SECTORS = 360
-STRANGER = 0.10
-"""Height of an unexpected line, in units of the calibrant's strongest, that means another substance."""
-STRANGER_SIGNIFICANCE = 10.0
+SIGNIFICANCE = 10.0
+"""Height of an unexpected line over the noise from bin to bin."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,13 @@ class Cake:
 
 
 def natural_bins(geometry: AzimuthalIntegrator, shape: tuple[int, int]) -> int:
-    """Number of bins from the smallest to the largest angle of a frame that makes each one pixel wide."""
+    """Number of bins, each half a pixel wide, from the smallest to the largest angle of a frame.
+
+    The data need one bin per pixel; here lines may be 1.2 pixels wide, and their width is what is to be measured.
+    """
     two_theta = geometry.center_array(shape, unit="2th_rad", scale=False)
     radius = geometry.dist * np.tan(np.array([two_theta.min(), min(two_theta.max(), 1.5)])) / geometry.pixel2
-    return max(50, int(np.ceil(radius[1] - radius[0])))
+    return max(50, int(np.ceil(2 * (radius[1] - radius[0]))))
 
 
 def integrate_pattern(
@@ -117,7 +119,7 @@ def find_strangers(pattern: Pattern, calibrant: Calibrant, *, fwhm_q: np.ndarray
     width_bins = np.median(fwhm_q) / pattern.step
     peaks, found = find_peaks(
         intensity,
-        prominence=STRANGER_SIGNIFICANCE * max(noise, 1e-12),
+        prominence=SIGNIFICANCE * max(noise, 1e-12),
         wlen=int(max(15, 12 * width_bins)) | 1,
         width=(1, 4 * width_bins),
     )
@@ -128,5 +130,7 @@ def find_strangers(pattern: Pattern, calibrant: Calibrant, *, fwhm_q: np.ndarray
     height = found["prominences"]
     if not own.any():
         return []
-    strange = [(float(q[p]), float(h / height[own].max())) for p, h, s in zip(peaks, height, ~own & ~inner, strict=True) if s]
+    strange = [
+        (float(q[p]), float(h / height[own].max())) for p, h, s in zip(peaks, height, ~own & ~inner, strict=True) if s
+    ]
     return sorted(strange, key=lambda line: -line[1])

@@ -9,8 +9,8 @@ from .result import Calibration
 
 RING_COLOUR = "#D55E00"
 PROFILE_COLOUR = "#0072B2"
-MISPLACED_PPM = 3000.0
-"""Range of the residual's axis."""
+MOST_PPM = 10_000.0
+"""Longest half-axis of the residual; points beyond lie on its edge."""
 
 
 def draw_calibration(calibration: Calibration) -> Figure:
@@ -33,14 +33,26 @@ def draw_calibration(calibration: Calibration) -> Figure:
 
 
 def _draw_cake(axes, calibration: Calibration) -> None:
-    cake = calibration.cake
-    shown = np.log1p(np.clip(cake.intensity, 0, None))
+    """The cake without the sectors that hold nothing: a strip detector sees a few degrees of the circle."""
+    cake, rings = calibration.cake, calibration.rings
+    seen = cake.q > 0.85 * rings[0].q_expected
+    # A row that is empty but for a corner of the detector would show nothing but itself.
+    rows = np.flatnonzero(np.isfinite(cake.intensity[:, seen]).mean(axis=1) > 0.1)
+    if len(rows) < 0.5 * len(cake.chi):
+        # Begin at the bottom, so that the arc at ±180° stays in one piece.
+        rows = rows[np.argsort((cake.chi[rows] + 90) % 360)]
+    shown = np.log1p(np.clip(cake.intensity[rows], 0, None))
     low, high = np.nanpercentile(shown, [2, 99.5])
-    axes.pcolormesh(cake.q, cake.chi, shown, cmap="gray_r", vmin=low, vmax=high, shading="nearest", rasterized=True)
-    for ring in calibration.rings:
-        axes.axvline(ring.q_expected, color=RING_COLOUR, lw=0.5, alpha=0.8)
-        axes.text(ring.q_expected, 183, ring.hkl, rotation=90, fontsize=6, ha="center", va="bottom", color=RING_COLOUR)
-    axes.set(ylabel="chi (°)", xlabel="q (1/Å)", ylim=(-180, 180), yticks=range(-180, 181, 60))
+    place = np.arange(len(rows))
+    axes.pcolormesh(cake.q, place, shown, cmap="gray_r", vmin=low, vmax=high, shading="nearest", rasterized=True)
+    for q in calibration.calibrant.q[calibration.calibrant.q < cake.q[-1]]:
+        axes.axvline(q, color=RING_COLOUR, lw=0.5, alpha=0.6)
+    for ring in rings:
+        label = {"rotation": 90, "fontsize": 6, "ha": "center", "va": "bottom", "color": RING_COLOUR}
+        axes.text(ring.q_expected, 1.01 * len(rows), ring.hkl, **label)
+    ticks = np.linspace(0, len(rows) - 1, 7).astype(int)
+    axes.set_yticks(ticks, [str(round(cake.chi[row])) for row in rows[ticks]])
+    axes.set(ylabel="chi (°), where there are pixels", xlabel="q (1/Å)", ylim=(-0.5, len(rows) - 0.5))
 
 
 def _draw_residual(figure: Figure, axes, calibration: Calibration) -> None:
@@ -50,12 +62,13 @@ def _draw_residual(figure: Figure, axes, calibration: Calibration) -> None:
     q = q_from_two_theta(expected, wavelength=calibration.calibrant.wavelength)
     # The outer rings first, so that the few points of the inner ones stay visible.
     order = np.argsort(-q, kind="stable")
-    shown = np.clip(ppm[order], -MISPLACED_PPM, MISPLACED_PPM)
+    limit = min(MOST_PPM, 1.1 * np.abs(ppm).max())
+    shown = np.clip(ppm[order], -limit, limit)
     drawn = axes.scatter(np.degrees(points.chi[order]), shown, c=q[order], s=4, cmap="viridis_r", linewidths=0)
     figure.colorbar(drawn, ax=axes, label="q of the ring (1/Å)", pad=0.01)
     axes.axhline(0, color=RING_COLOUR, lw=0.8)
     axes.set(xlabel="chi (°)", ylabel="place of the ring (ppm)", xlim=(-180, 180), xticks=range(-180, 181, 30))
-    axes.set_ylim(-1.05 * MISPLACED_PPM, 1.05 * MISPLACED_PPM)
+    axes.set_ylim(-1.05 * limit, 1.05 * limit)
 
 
 def _draw_pattern(axes, calibration: Calibration) -> None:
@@ -65,9 +78,8 @@ def _draw_pattern(axes, calibration: Calibration) -> None:
     for line in profile.lines:
         x = np.linspace(line.q - 3 * line.fwhm_q, line.q + 3 * line.fwhm_q, 101)
         shape = pseudo_voigt(x, centre=line.q, fwhm=profile.fwhm_q(line.q), eta=profile.eta(line.two_theta))
-        level = np.interp(line.q, pattern.q, np.nan_to_num(pattern.intensity)) - line.height
         style = "-" if line.clean else ":"
-        axes.plot(x, np.maximum(level + line.height * shape, 1e-3), style, color=PROFILE_COLOUR, lw=0.9)
+        axes.plot(x, line.background + line.height * shape, style, color=PROFILE_COLOUR, lw=0.9)
     shown = pattern.intensity[pattern.q > 0.85 * min(ring.q_expected for ring in calibration.rings)]
     shown = shown[np.isfinite(shown) & (shown > 0)]
     axes.set_ylim(0.8 * np.percentile(shown, 1), 1.5 * shown.max())

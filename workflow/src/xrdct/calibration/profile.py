@@ -29,6 +29,8 @@ class Line:
     fwhm: float
     eta: float
     height: float
+    background: float
+    """Level under the line, counts."""
     misfit: float
     """Root mean square of the residual relative to the line's height."""
     clean: bool
@@ -40,8 +42,9 @@ class InstrumentProfile:
     """Width and shape of a line that the sample does not broaden.
 
     FWHM² = U tan²θ + V tanθ + W in degrees² of two_theta (Caglioti, Paoletti & Ricci 1958,
-    doi:10.1016/0369-643X(58)90029-X); the shape is eta × Lorentzian + (1 − eta) × Gaussian with eta linear in two_theta.
-    Both hold for patterns made with the same filter, and bins no wider than those, of the calibrant's.
+    doi:10.1016/0369-643X(58)90029-X); the shape is eta × Lorentzian + (1 − eta) × Gaussian, eta linear in two_theta.
+    Both hold for patterns made with the same filter as the calibrant's. Bins wider than `q_step` broaden: add
+    8 ln 2 / 12 times the difference of the squared bin widths to the squared FWHM.
     """
 
     u: float
@@ -121,11 +124,13 @@ def _fit_line(q, intensity, calibrant: Calibrant, k: int, fwhm: float, gap: floa
     high = (np.inf, q[-1], 4 * fwhm, 1, np.inf, np.inf)
     if len(q) < 7:
         return None
+    # Counting statistics: without it the foot, which tells the shape, has no say beside the top.
+    noise = np.sqrt(np.maximum(intensity, 1e-3 * top))
     try:
-        values, covariance = curve_fit(model, q, intensity, p0=start, bounds=(low, high), max_nfev=400)
+        values, covariance = curve_fit(model, q, intensity, p0=start, sigma=noise, bounds=(low, high), max_nfev=400)
     except RuntimeError:  # no convergence: the line is left out of the table
         return None
-    height, centre, width, eta, _, _ = values
+    height, centre, width, eta, offset, slope = values
     if not np.all(np.isfinite(covariance)) or height <= 0:
         return None
     error = np.sqrt(np.diag(covariance))
@@ -144,6 +149,7 @@ def _fit_line(q, intensity, calibrant: Calibrant, k: int, fwhm: float, gap: floa
         fwhm=float(np.degrees(width * calibrant.wavelength / (2 * np.pi * np.cos(angle / 2)))),
         eta=float(eta),
         height=float(height),
+        background=float(offset + slope * (centre - expected)),
         misfit=misfit,
         clean=clean,
     )
@@ -185,8 +191,8 @@ def instrument_profile(lines: list[Line], *, wavelength: float, q_step: float, t
 def _caglioti(t: np.ndarray, fwhm: np.ndarray) -> tuple[float, float, float]:
     """U, V, W by least squares of FWHM² with the relative error of all widths alike."""
     grid = np.linspace(0, 1.2 * t.max(), 200)
-    for terms in ((2, 1, 0), (2, 0), (0,)):
-        if len(t) < len(terms) + 2 and terms != (0,):
+    for terms, least in (((2, 1, 0), 5), ((2, 0), 3), ((0,), 1)):
+        if len(t) < least:
             continue
         design = np.stack([t**n for n in terms], axis=1)
         values = np.linalg.lstsq(design / fwhm[:, None] ** 2, np.ones(len(t)), rcond=None)[0]

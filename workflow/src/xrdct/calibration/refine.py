@@ -14,8 +14,8 @@ from .rings import RingPoints
 PARAMETERS = ("distance", "centre_row", "centre_column", "rot1", "rot2")
 UNITS = ("mm", "px", "px", "deg", "deg")
 LIMITS = (10.0, 3.0, 3.0, 0.3, 0.3)
-"""Uncertainty (in `UNITS`) above which a parameter is not refined. A tilt that the rings cannot tell to 0.3° does not
-move them by a tenth of a pixel either: leaving it at zero costs nothing, letting it run moves the poni by millimetres."""
+"""Uncertainty (in `UNITS`) above which a parameter is not refined. A tilt that the rings cannot tell to 0.3°
+does not move them by a tenth of a pixel either: zero costs nothing; a tilt that runs moves the poni by millimetres."""
 DISTORTION_PX = 0.05
 """Displacement of whole modules and sectors that no counting statistics shows; part of every uncertainty."""
 OUTLIER = 5.0
@@ -150,9 +150,9 @@ def _fit(residual, values, free, kept):
     def partial(free_values):
         full = values.copy()
         full[free] = free_values
-        # In units of 1e-4 rad, so that the solver's tolerances mean something.
         return 1e4 * residual(full)[kept]
 
+    # Residuals in units of 1e-4 rad: that is where the robust loss begins to bend.
     result = least_squares(partial, values[free], loss="soft_l1", f_scale=1.0, x_scale="jac")
     fitted = values.copy()
     fitted[free] = result.x

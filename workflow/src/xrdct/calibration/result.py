@@ -1,4 +1,4 @@
-"""What a calibration found, and the checks that every calibration passes before it is handed out."""
+"""What a calibration found, put together from a refined geometry."""
 
 import logging
 from dataclasses import dataclass
@@ -6,24 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
-from ..errors import CalibrationError
 from .calibrants import Calibrant
-from .pattern import STRANGER, Cake, Pattern, find_strangers, integrate_cake, integrate_pattern, natural_bins
+from .checks import check_energy, check_missing, check_points, check_strangers
+from .pattern import Cake, Pattern, integrate_cake, integrate_pattern, natural_bins
+from .plane import beam_centre, pixel_step
 from .profile import InstrumentProfile, fit_lines, instrument_profile
-from .refine import Refinement, energy_shift
-from .rings import RingPoints, beam_centre, pixel_step
+from .refine import Refinement
+from .rings import RingPoints
 from .table import Ring, bent_sectors, ring_table
 
 log = logging.getLogger(__name__)
-
-LEAST_RINGS = 3
-LEAST_POINTS = 20
-SEEN, MISSED = 0.5, 0.2
-"""Share of its sectors in which a ring shows a peak: at least `SEEN` it is seen, below `MISSED` it is missing."""
-MISSING_SHARE = 0.25
-"""Share of the expected rings that may be missing before the calibrant is doubted."""
-ENERGY_SHARE = 0.005
-"""Deviation of the energy that is worth a warning, where the rings can tell it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class Calibration:
     rings
         The ring table.
     a, a_scatter
-        Lattice parameter in Å, median and standard deviation over the clean rings; NaN for calibrants that are not cubic.
+        Lattice parameter in Å, median and standard deviation over the clean rings; NaN unless the calibrant is cubic.
     profile
         Instrument profile.
     pattern, cake
@@ -132,14 +124,15 @@ def build_calibration(
     step_q = pixel_step(geometry) * 2 * np.pi / calibrant.wavelength
     fwhm = np.where(np.isfinite(points.fwhm), points.fwhm, np.nanmedian(points.fwhm))
     fwhm_q = 2 * np.pi / calibrant.wavelength * np.cos(calibrant.two_theta / 2) * fwhm
-    n_bins = natural_bins(geometry, frame.shape) if n_bins is None else n_bins
+    natural = natural_bins(geometry, frame.shape)
+    n_bins = natural if n_bins is None else n_bins
     pattern = integrate_pattern(frame, valid, geometry, n_bins=n_bins, trim=trim, polarization=polarization)
     warnings = check_strangers(pattern, calibrant, fwhm_q=fwhm_q)
     lines = fit_lines(pattern, calibrant, fwhm_q=fwhm_q)
     profile = instrument_profile(lines, wavelength=calibrant.wavelength, q_step=pattern.step, trim=trim)
     rings = ring_table(calibrant, points, refinement, lines)
     warnings += bent_sectors(rings, pixel_q=step_q)
-    said, warned = check_energy(points, refinement, calibrant, energy_kev=energy_kev)
+    said, doubts = check_energy(points, refinement, calibrant, energy_kev=energy_kev)
     messages = [*messages, said, f"instrument profile from {sum(ring.clean for ring in rings)} single lines"]
     a = np.array([ring.a for ring in rings if ring.clean])
     calibration = Calibration(
@@ -160,85 +153,12 @@ def build_calibration(
         a_scatter=float(np.std(a)),
         profile=profile,
         pattern=pattern,
-        cake=integrate_cake(frame, valid, geometry, n_bins=min(n_bins, 1200), polarization=polarization),
+        cake=integrate_cake(frame, valid, geometry, n_bins=natural // 2, polarization=polarization),
         messages=tuple(messages),
-        warnings=tuple(warnings + warned),
+        warnings=tuple(warnings + doubts),
     )
     for sentence in (*calibration.messages, *calibration.summary().splitlines()):
         log.info("%s", sentence)
     for sentence in calibration.warnings:
         log.warning("%s", sentence)
     return calibration
-
-
-def check_points(points: RingPoints, refinement: Refinement, *, max_rms_deg: float) -> None:
-    """Refuse a geometry whose points are too few or too far from their rings."""
-    n_rings = np.count_nonzero(points.count() >= 3)
-    if n_rings < LEAST_RINGS or refinement.kept.sum() < LEAST_POINTS:
-        raise CalibrationError(
-            f"only {refinement.kept.sum()} points on {n_rings} rings agree with the calibrant (at least {LEAST_POINTS} on "
-            f"{LEAST_RINGS} are needed). Is this the calibrant's frame, and are energy and pixel size right?"
-        )
-    rms = np.degrees(refinement.rms)
-    outside = 1 - refinement.kept.mean()
-    pixel = np.degrees(pixel_step(refinement.geometry))
-    if rms > max_rms_deg:
-        raise CalibrationError(
-            f"the ring points scatter by {rms:.4f}° of two_theta ({rms / pixel:.2f} px) about their rings, more than "
-            f"max_rms_deg = {max_rms_deg:g}°: this geometry cannot be trusted. Check calibrant, energy and pixel size "
-            "first; then the mask (a shadow, a second phase). If one pixel is large "
-            f"(here {pixel:.4f}°) and the cake looks right, raise calibrate.max_rms_deg"
-        )
-    if outside > 0.2:
-        raise CalibrationError(
-            f"{outside:.0%} of the ring points do not lie on their rings: the calibrant, the energy or the frame is not "
-            "what was said"
-        )
-
-
-def check_missing(points: RingPoints, calibrant: Calibrant) -> None:
-    """Refuse a calibrant many of whose rings the frame does not show, as far out as it shows any."""
-    tried, count = points.tried, points.count()
-    share = count / np.maximum(tried, 1)
-    looked_at = (tried >= 5) & ~calibrant.weak
-    seen = looked_at & (share > SEEN)
-    if not seen.any():
-        raise CalibrationError(f"no ring of {calibrant.name} is seen in more than half of its sectors")
-    expected = looked_at & (np.arange(len(tried)) <= np.flatnonzero(seen)[-1])
-    missing = expected & (share < MISSED)
-    if missing.sum() > MISSING_SHARE * expected.sum():
-        names = ", ".join(calibrant.hkl[k] for k in np.flatnonzero(missing)[:6])
-        raise CalibrationError(
-            f"{missing.sum()} of the {expected.sum()} rings that {calibrant.name} should show are missing ({names}): the frame "
-            "is of another calibrant, or the energy is wrong"
-        )
-
-
-def check_strangers(pattern: Pattern, calibrant: Calibrant, *, fwhm_q: np.ndarray) -> list[str]:
-    """Refuse a frame with strong lines that the calibrant has not; faint ones are a warning."""
-    strangers = find_strangers(pattern, calibrant, fwhm_q=fwhm_q)
-    if not strangers:
-        return []
-    listed = ", ".join(f"{q:.3f} ({height:.0%})" for q, height in strangers[:5])
-    text = f"{len(strangers)} lines do not belong to {calibrant.name}, at q = {listed} 1/Å (height relative to its strongest)"
-    if strangers[0][1] > STRANGER:
-        raise CalibrationError(f"{text}: the frame is of another calibrant, or the energy is wrong")
-    return [f"{text}: an impurity, or the sample holder"]
-
-
-def check_energy(
-    points: RingPoints, refinement: Refinement, calibrant: Calibrant, *, energy_kev: float
-) -> tuple[str, list[str]]:
-    """What the rings say about the energy: one sentence, and a warning when they contradict the given one.
-
-    At small angles a wrong energy is a wrong distance and nothing else; only the curvature of Bragg's law tells them
-    apart. The sentence says how well.
-    """
-    shift, error = energy_shift(points, refinement, calibrant)
-    said = (
-        f"with energy and distance both free the rings would give {energy_kev * (1 + shift):.2f} ± {energy_kev * error:.2f} keV "
-        f"(given {energy_kev:g} keV, kept)"
-    )
-    if abs(shift) > max(3 * error, ENERGY_SHARE):
-        return said, [f"{said}: check the energy, or the distance against the motor's"]
-    return said, []

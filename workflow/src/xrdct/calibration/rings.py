@@ -12,9 +12,10 @@ from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 from scipy.ndimage import convolve
 
 from .calibrants import Calibrant
+from .plane import move_to_angle, pixel_step
 
-ARC_PX = 16
-"""Length of a sector along the ring: some eight pixels in each radial bin."""
+ARC_PX = (8, 16)
+"""Length of a sector along the ring: some eight pixels in each radial bin; on narrow strips a sixth of their width."""
 CELL_PX = 0.5
 """Radial width of a bin: the sharpest lines are 1.3 px wide."""
 SECTORS = (24, 360)
@@ -108,14 +109,15 @@ def measure_rings(
     half_width = np.minimum(half_width, SHARE_OF_GAP * calibrant.separation())
     low = np.searchsorted(pixels.two_theta, calibrant.two_theta - half_width)
     high = np.searchsorted(pixels.two_theta, calibrant.two_theta + half_width)
+    arc = float(np.clip(min(np.ptp(pixels.row), np.ptp(pixels.column)) / 6, *ARC_PX))
     # A window must hold the peak and some background, and a ring enough pixels for a sector or two.
-    usable = (half_width > np.maximum(1.5 * fwhm, 3 * step)) & (high - low > 10 * ARC_PX)
+    usable = (half_width > np.maximum(1.5 * fwhm, 3 * step)) & (high - low > 10 * arc)
     found = {"ring": [], "row": [], "column": [], "chi": []}
     measured, tried = np.full(len(calibrant.q), np.nan), np.zeros(len(calibrant.q), dtype=int)
     for k in np.flatnonzero(usable)[:max_rings]:
         window = slice(low[k], high[k])
         radius = np.tan(calibrant.two_theta[k]) / np.tan(step)
-        n_sectors = int(np.clip(round(2 * np.pi * radius / ARC_PX), *SECTORS))
+        n_sectors = int(np.clip(round(2 * np.pi * radius / arc), *SECTORS))
         sector = ((pixels.chi[window] + np.pi) / (2 * np.pi) * n_sectors).astype(int) % n_sectors
         offset = pixels.two_theta[window] - calibrant.two_theta[k]
         n_bins = int(np.ceil(2 * half_width[k] / (CELL_PX * step)))
@@ -130,7 +132,7 @@ def measure_rings(
             np.bincount(sector, weights=p[window], minlength=n_sectors)[good] / share
             for p in (pixels.row, pixels.column)
         )
-        row, column = _move_to_angle(geometry, row, column, calibrant.two_theta[k] + shift[good])
+        row, column = move_to_angle(geometry, row, column, calibrant.two_theta[k] + shift[good])
         found["ring"].append(np.full(len(row), k))
         found["row"].append(row)
         found["column"].append(column)
@@ -138,11 +140,6 @@ def measure_rings(
     joined = {key: np.concatenate(parts) if parts else np.array([]) for key, parts in found.items()}
     joined["ring"] = joined["ring"].astype(int)
     return RingPoints(**joined, fwhm=measured, tried=tried)
-
-
-def pixel_step(geometry: AzimuthalIntegrator) -> float:
-    """Angle that a pixel subtends at the beam centre, rad."""
-    return geometry.pixel2 / geometry.dist
 
 
 def _sector_profiles(position, sector, counts, step, n_sectors, n_bins):
@@ -243,31 +240,3 @@ def _mean_width(x: np.ndarray, y: np.ndarray, fwhm: float) -> float:
     k = below[0]
     at = np.interp(0.5 * mean[0], [mean[k], mean[k - 1]], [known[k], known[k - 1]])
     return float(2 * at * step)
-
-
-def _move_to_angle(geometry, row, column, two_theta):
-    """Move points along their rays from the beam centre until they have the given scattering angles (rad)."""
-    row0, column0 = beam_centre(geometry)
-    row0, column0 = row0 - 0.5, column0 - 0.5
-    for _ in range(6):
-        factor = np.tan(two_theta) / np.tan(geometry.tth(row, column))
-        row, column = row0 + (row - row0) * factor, column0 + (column - column0) * factor
-    return row, column
-
-
-def beam_centre(geometry: AzimuthalIntegrator) -> tuple[float, float]:
-    """Where the direct beam hits the detector: (row, column) of the frame in pixels from its outer corner.
-
-    The point of normal incidence (poni) lies away from it by the distance times the tilt.
-    """
-    beam1 = geometry.poni1 + geometry.dist * np.tan(geometry.rot2) / np.cos(geometry.rot1)
-    beam2 = geometry.poni2 - geometry.dist * np.tan(geometry.rot1)
-    corner, far = (_plane_position(geometry.detector, i) for i in (0.0, 1.0))
-    row, column = ((b - c) / (f - c) for b, c, f in zip((beam1, beam2), corner, far, strict=True))
-    return float(row + 0.5), float(column + 0.5)
-
-
-def _plane_position(detector, index: float) -> tuple[float, float]:
-    """In-plane position (m) of the centre of pixel (index, index), in whatever orientation the detector has."""
-    first, second, _ = detector.calc_cartesian_positions(np.array([index]), np.array([index]))
-    return float(first[0]), float(second[0])

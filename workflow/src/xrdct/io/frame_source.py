@@ -56,9 +56,18 @@ class FrameSource(ABC):
             When there is no such name (the message lists what there is), or not one value per frame.
         """
 
+    def count_unwritten(self) -> int:
+        """Frames that the file has room for but does not hold, as after an aborted scan. No frame is read."""
+        return 0
+
     @abstractmethod
     def describe(self) -> dict:
         """Format, files, shape and type of the frames, as plain values that JSON can hold."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of one frame in memory."""
+        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
 
     def close(self) -> None:  # noqa: B027  (a source that keeps no file open has nothing to do)
         """Let go of open files; reading again opens them again."""

@@ -2,6 +2,8 @@
 
 import glob
 import os
+import pickle
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,20 @@ def _read_npy(path: Path) -> np.ndarray:
     if image.ndim != 2 or image.dtype.kind not in "iufb":
         raise RawDataError(f"{path}: expected one image, found {image.dtype} of shape {image.shape}")
     return image
+
+
+class ThreadLocal:
+    """A series of frames that several threads read at once: each gets a copy with files of its own."""
+
+    def __init__(self, source: FrameSource):
+        self._pickled = pickle.dumps(source)
+        self._local = threading.local()
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """As `FrameSource.read`."""
+        if not hasattr(self._local, "source"):
+            self._local.source = pickle.loads(self._pickled)
+        return self._local.source.read(start, stop)
 
 
 def files_behind(path: str | Path, dataset: str | None = None) -> list[str]:

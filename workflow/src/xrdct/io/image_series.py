@@ -67,8 +67,7 @@ class ImageSeries(FrameSource):
         """See `FrameSource.values`; `name` is a header key (`image_header.header_value`)."""
         if len(self.files) != self.shape[0]:
             raise RawDataError(
-                f"{self.path}: {len(self.files)} files with {self.shape[0]} frames: reading {name!r} needs one "
-                "header per frame"
+                f"{self.path}: {len(self.files)} files with {self.shape[0]} frames: {name!r} needs a header per frame"
             )
         return np.array([header_value(load_header(file), name, origin=file) for file in self.files])
 

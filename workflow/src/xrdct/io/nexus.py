@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ..errors import RawDataError
-from .hdf5_links import follow, open_hdf5
+from .hdf5_links import follow, reading
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def list_scans(path: str | Path) -> list[ScanInfo]:
     RawDataError
         When the file cannot be opened, a link to a scan is broken, or a scan has several stacks of frames.
     """
-    with open_hdf5(path) as file:
+    with reading(path) as file:
         scans = {name: follow(file, name) for name in file}
         return [
             _describe_scan(file, name)
@@ -87,7 +87,7 @@ def find_stacks(file: h5py.File, below: str = "/", *, ndim: int = 3) -> dict[str
         info = h5py.h5o.get_info(node.id)
         key = (info.fileno, info.addr)
         if isinstance(node, h5py.Dataset):
-            if node.ndim == ndim and node.dtype.kind in "iuf" and node.size:
+            if node.ndim == ndim and node.dtype.kind in "iuf" and (node.size or node.is_virtual):
                 found.setdefault(key, []).append(path)
                 shapes[key] = node.shape
         elif key not in seen:
