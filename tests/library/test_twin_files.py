@@ -17,10 +17,12 @@ from small_beamtime import IDEAL, small
 from xrdct import config
 from xrdct.cli import main
 from xrdct.errors import ConfigError
+from xrdct.integration import SAFE_MEAN_COUNT
 from xrdct.io.frames import open_frames
 from xrdct.phases import structure_path
 from xrdct.scans import read_scans, write_scans
 from xrdct.twin import files
+from xrdct.twin.frames import air_pattern
 from xrdct.twin.parameters import load_parameters
 from xrdct.twin.simulate import in_order, scan_rows, simulate
 
@@ -299,6 +301,15 @@ def test_the_configuration_in_the_repository_fits_the_preset(preset):
     present |= {state.cathode for state in parameters.states} | {"Cu", "Al", "Fe"}
     assert set(cfg.report.phases) <= present
     assert {state.cathode for state in parameters.states} <= set(cfg.report.phases)
+
+
+@pytest.mark.parametrize("preset", CONFIGURED)
+def test_every_q_bin_of_a_preset_has_the_counts_that_a_trimmed_mean_needs(preset):
+    parameters, cfg = load_parameters(preset), config.load(CONFIGURED[preset] / "config.yaml")
+    air = air_pattern(parameters.artefacts.air, np.linspace(cfg.integrate.q_min, cfg.integrate.q_max, 50))
+    weakest = (1 - parameters.beam.monitor_decay) * air.min()
+    # The mean of about 100 pixels of 10.5 counts lies below 10 in one bin of 15 at worst, and only before a top-up.
+    assert weakest > 1.05 * SAFE_MEAN_COUNT
 
 
 def test_the_command_says_where_the_files_are_and_that_they_stand_already(tmp_path, capsys):
