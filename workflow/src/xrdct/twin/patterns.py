@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..errors import ConfigError
+from ..phases import read_structure
 from .parameters import Amorphous, Instrument, LatticeParameters
 from .structures import Crystal, Lines, diffuse, powder_lines, read_crystal
 
@@ -76,15 +78,20 @@ def amorphous_pattern(material: Amorphous, q: np.ndarray) -> np.ndarray:
 
 
 def lattice_of(phase: str, changed: dict[str, LatticeParameters]) -> tuple[float, ...]:
-    """a, b, c, alpha, beta, gamma of a phase in one state: the file's cell with the state's a and c."""
-    cell = read_crystal(phase).cell.copy()
+    """a, b, c, alpha, beta, gamma of a phase in one state: the file's cell with the state's a and c.
+
+    What symmetry makes equal stays equal: b = a in tetragonal, trigonal and hexagonal phases, c = b = a in cubic ones.
+    """
+    structure = read_structure(phase)
+    a, b, c, *angles = structure.cell.parameters
     own = changed.get(phase, LatticeParameters())
-    equal = [abs(edge - cell[0]) < 1e-9 for edge in cell[:3]]
+    system = structure.spacegroup.crystal_system_str()
+    if system == "cubic" and own.c is not None:
+        raise ConfigError(f"states.lattice.{phase}: the phase is cubic, give `a` alone (found c: {own.c})")
     if own.a is not None:
-        cell[:3][equal] = own.a
-    if own.c is not None:
-        cell[2] = own.c
-    return tuple(float(value) for value in cell)
+        a, b = own.a, b if system in ("triclinic", "monoclinic", "orthorhombic") else own.a
+        c = own.a if system == "cubic" else c
+    return a, b, own.c or c, *angles
 
 
 def material_patterns(
