@@ -6,6 +6,7 @@ Imports nothing beyond numpy, numba, torch and Triton, so that it also runs on a
 
 import json
 import time
+from functools import partial
 
 import numpy as np
 
@@ -54,11 +55,11 @@ def measure_device() -> dict:
             "largest deviation": float(np.nanmax(deviation)),
             "kept off by": int(np.abs(first.kept - expected.kept).max()),
         }
-        row["frames/s, host memory"] = _rate(lambda stack=stack: device(stack))
+        row["frames/s, host memory"] = _rate(partial(device, stack))
         sums = device._cuda
         values = sums._to_numbers(stack.reshape(BATCH, -1))
         limits = valid_range(stack.dtype, None)
-        row["frames/s, device memory"] = _rate(lambda: _on_device(sums, values, limits))
+        row["frames/s, device memory"] = _rate(partial(_on_device, sums, values, limits))
         found[f"{level:g} counts, {dtype}"] = row
     return found
 
