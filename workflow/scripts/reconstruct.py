@@ -7,8 +7,9 @@ import xarray as xr
 
 from xrdct.geometry import pixel_centres
 from xrdct.io.store import manifest_digest, read_store, write_store
-from xrdct.logbook import logbook, progress
-from xrdct.reconstruction.fbp import reconstruct_fbp
+from xrdct.logbook import logbook
+from xrdct.reconstruction.fbp import fbp
+from xrdct.reconstruction.operator import ParallelBeam
 
 log = logging.getLogger("xrdct")
 
@@ -16,13 +17,8 @@ log = logging.getLogger("xrdct")
 def main(sinogram_store, sinogram_manifest, store, manifest, *, method, filter):
     sinogram = read_store(sinogram_store, "sinogram")
     log.info("%s with filter %s on the CPU", method, filter)
-    volume = reconstruct_fbp(
-        sinogram.intensity.values,
-        sinogram.angle.values,
-        cor=sinogram.attrs["cor"],
-        filter=filter,
-        progress=progress("reconstruct", "channel"),
-    )
+    A = ParallelBeam(sinogram.angle.values, sinogram.sizes["position"], sinogram.attrs["cor"])
+    volume = fbp(A, sinogram.intensity.values, filter=filter)
     write_store(
         to_dataset(volume, sinogram),
         store,
