@@ -82,6 +82,14 @@ class ParallelBeam:
         """The operator of some of the projections: `chosen` is an index or a slice of the angles."""
         return ParallelBeam(self.angles[chosen], self.n_positions, self.cor, self.n_pixels, support=self.support)
 
+    def constant_image(self, value: float, n_channels: int) -> np.ndarray:
+        """An image of one value, shape (n_pixels, n_pixels, n_channels)."""
+        return np.full((*self.shape[1], n_channels), value, dtype=np.float32)
+
+    def constant_sinogram(self, value: float, n_channels: int) -> np.ndarray:
+        """A sinogram of one value, shape (n_angles, n_positions, n_channels)."""
+        return np.full((*self.shape[0], n_channels), value, dtype=np.float32)
+
     def __matmul__(self, image: np.ndarray) -> np.ndarray:
         """Project: (y, x[, channel]) to (angle, position[, channel]), float32."""
         channels = _with_channels(image, self.shape[1], "image [y, x]")
