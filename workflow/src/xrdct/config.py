@@ -31,7 +31,13 @@ Positive = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """A block of settings: misspelt keys are errors, values cannot change after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )
 
 
 class Raw(Section):
@@ -286,6 +292,8 @@ def load(path: str | Path) -> Config:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not a text file in UTF-8 ({error})") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not plain YAML: {error}") from None
     if not isinstance(settings, dict):

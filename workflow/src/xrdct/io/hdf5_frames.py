@@ -87,10 +87,10 @@ class Hdf5Frames(FrameSource):
         """See `FrameSource.count_unwritten`."""
         return sum(_count_unwritten(self._opened(segment)) for segment in self.segments)
 
-    def values(self, name: str) -> np.ndarray:
+    def values(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """See `FrameSource.values`; where names are looked for: `nexus.read_recorded`."""
         with reading(self.path) as file:
-            return read_recorded(file, self.dataset, name, self.shape[0])
+            return read_recorded(file, self.dataset, name, self.shape[0])[start:stop]
 
     def describe(self) -> dict:
         """See `FrameSource.describe`."""
