@@ -105,10 +105,10 @@ def write_beamtime(folder: Path, *, rows: list[Subset] | None = None, **sections
     for number in (1, 2):
         write_master(raw / f"cell1_4p2V_s{number}.h5", start=30.0 * (number - 1), seed=number)
     np.save(raw / "CeO2.npy", some_frames(1)[0])
-    np.save(folder / "mask.npy", np.zeros(SHAPE, np.uint8))
+    np.save(raw / "mask.npy", np.zeros(SHAPE, np.uint8))
     settings = {
         "raw": {"root": str(raw), "monitor": "mon", "omega": "rot", "translation": "ty"},
-        "detector": {"shape": list(SHAPE), "pixel_size_um": 172, "mask": str(folder / "mask.npy")},
+        "detector": {"shape": list(SHAPE), "pixel_size_um": 172, "mask": "mask.npy"},
         "beam": {"energy_kev": 71},
         "calibrate": {"frame": "CeO2.npy"},
     }
