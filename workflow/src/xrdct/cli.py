@@ -46,9 +46,9 @@ def _declare_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_check(arguments: argparse.Namespace) -> int:
-    from .check import examine_beamtime
+    from .check import check_beamtime
 
-    found = examine_beamtime(arguments.config)
+    found = check_beamtime(arguments.config)
     for note in found.notes:
         print(f"note: {note}")
     for problem in found.problems:
@@ -56,8 +56,7 @@ def _run_check(arguments: argparse.Namespace) -> int:
     if found.problems:
         print(f"{_count(len(found.problems), 'problem')} in {arguments.config}", file=sys.stderr)
         return 1
-    scans, subsets = _count(found.n_scans, "scan"), _count(found.n_subsets, "subset")
-    print(f"ok: {scans}, {subsets}, {_count(found.n_frames, 'frame')}")
+    print(f"ok: {found.summary()}")
     return 0
 
 
