@@ -86,10 +86,10 @@ class Hdf5Frames(FrameSource):
         """See `FrameSource.count_unwritten`."""
         return sum(_count_unwritten(self._opened(segment)) for segment in self.segments)
 
-    def values(self, name: str) -> np.ndarray:
+    def values(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """See `FrameSource.values`; where names are looked for: `nexus.read_recorded`."""
         with reading(self.path) as file:
-            return read_recorded(file, self.dataset, name, self.shape[0])
+            return read_recorded(file, self.dataset, name, self.shape[0])[start:stop]
 
     def describe(self) -> dict:
         """See `FrameSource.describe`."""
@@ -112,7 +112,10 @@ class Hdf5Frames(FrameSource):
 
 
 def _read_into(frames: h5py.Dataset, out: np.ndarray, start: int) -> None:
-    frames.read_direct(out, np.s_[start : start + len(out)] if frames.ndim == 3 else np.s_[None, :, :])
+    if frames.ndim == 3:
+        frames.read_direct(out, np.s_[start : start + len(out)])
+    else:
+        frames.read_direct(out[0])
 
 
 def _is_readable(frames: h5py.Dataset, number: int) -> bool:
