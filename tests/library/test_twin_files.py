@@ -132,15 +132,6 @@ def test_another_seed_gives_other_frames_of_the_same_cell(beamtime, tmp_path):
     np.testing.assert_array_equal(one.volume_fraction, other.volume_fraction)
 
 
-def test_every_frame_has_noise_of_its_own(beamtime):
-    with (
-        h5py.File(beamtime / "raw" / "charged_4p2V_s1.h5") as one,
-        h5py.File(beamtime / "raw" / "charged_4p2V_s2.h5") as other,
-    ):
-        air_only = np.concatenate([file[files.DATASET][()][::24] for file in (one, other)])  # first column
-    assert len(np.unique(air_only.reshape(len(air_only), -1), axis=0)) == len(air_only)
-
-
 def test_a_second_run_with_the_same_parameters_writes_nothing(beamtime):
     before = {path: path.stat().st_mtime_ns for path in beamtime.rglob("*")}
     assert not simulate(small(), beamtime, quiet=True)
