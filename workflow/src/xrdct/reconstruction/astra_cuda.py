@@ -19,7 +19,7 @@ MEMORY_SHARE = 0.8
 """Share of the GPU's free memory that a block of channels may take."""
 FILTERED = 32
 """Channels filtered at a time: the filter needs five times the memory of what it filters."""
-IMAGES, SINOGRAMS = 9, 7
+IMAGES, SINOGRAMS = 12, 8
 """Arrays of either kind that the hungriest method (total variation) and ASTRA's own copies hold at once."""
 
 
