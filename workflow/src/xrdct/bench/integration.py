@@ -198,11 +198,6 @@ def end_to_end(setup: Setup) -> list[Mark]:
     return marks
 
 
-def backends() -> list[str]:
-    """What this machine can run."""
-    return ["native", "numba"] if native.library() else ["numba"]
-
-
 @numba.njit(nogil=True)
 def gather(frame, indices):
     """Sum of the listed pixels in the order of the bins, memory asked for ahead: what no kernel can do without."""
