@@ -12,8 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..config import PlainName, Section
 from ..errors import ConfigError
+from . import PRESETS
 
-PRESETS = Path(__file__).resolve().parent / "presets"
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -2,15 +2,6 @@
 
 import argparse
 
-from pydantic import ValidationError
-
-from ..config import Detector
-from ..errors import ConfigError
-from ..io.calibration import write_calibration
-from ..io.frames import read_image
-from ..io.poni import read_poni
-from . import calibrate, detector_from
-
 
 def add_parser(subparsers) -> None:
     """Register the command with the `argparse` subparsers of the program."""
@@ -37,6 +28,11 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, write the files, print what was found; warnings go to the log."""
+    from ..calibration import calibrate, detector_from
+    from ..io.calibration import write_calibration
+    from ..io.frames import read_image
+    from ..io.poni import read_poni
+
     result = calibrate(
         read_image(args.frame, args.dataset),
         calibrant=args.calibrant,
@@ -52,7 +48,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _detector_settings(args: argparse.Namespace) -> Detector:
+def _detector_settings(args: argparse.Namespace):
+    from pydantic import ValidationError
+
+    from ..config import Detector
+    from ..errors import ConfigError
+
     try:
         return Detector(name=args.detector, shape=args.shape, pixel_size_um=args.pixel_size)
     except ValidationError:

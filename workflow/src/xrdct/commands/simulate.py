@@ -3,8 +3,7 @@
 import time
 from pathlib import Path
 
-from .parameters import PRESETS, load_parameters
-from .simulate import simulate
+from ..twin import PRESETS
 
 
 def add_parser(subparsers) -> None:
@@ -19,6 +18,9 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Simulate, and say where the files are."""
+    from ..twin.parameters import load_parameters
+    from ..twin.simulate import simulate
+
     parameters = load_parameters(args.parameters)
     start = time.perf_counter()
     made = simulate(parameters, args.out, workers=args.workers)
