@@ -7,8 +7,7 @@ import pytest
 from raw_files import subset_row, write_beamtime
 
 from support import REPOSITORY
-from xrdct.cli import main
-from xrdct.commands import COMMANDS
+from xrdct.cli import COMMANDS, main
 from xrdct.scans import read_scans
 
 
@@ -22,7 +21,7 @@ def test_check_prints_one_line_per_problem_and_fails(tmp_path, capsys):
     assert main(["check", str(config)]) == 1
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 2
-    assert output.err == "2 problems\n"
+    assert output.err.startswith("2 problems in ")
 
 
 def test_check_of_a_missing_configuration_is_a_problem(tmp_path, capsys):
@@ -99,8 +98,7 @@ def test_help_and_version_import_nothing_heavy(option):
 
 
 def test_every_command_has_help(capsys):
-    for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2]
+    for name in COMMANDS:
         with pytest.raises(SystemExit) as stopped:
             main([name, "--help"])
         assert stopped.value.code == 0
@@ -110,8 +108,6 @@ def test_every_command_has_help(capsys):
 def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path, capsys):
     frame, folder = str(tmp_path / "nothing.cbf"), str(tmp_path / "out")
     assert main(["calibrate", frame, "--energy", "71", "--detector", "Pilatus1M", "-o", folder]) == 2
-    printed = capsys.readouterr().err
-    assert printed.startswith("xrdct calibrate: ")
-    assert "nothing.cbf: no such file" in printed
+    assert "nothing.cbf: no such file" in capsys.readouterr().err
     assert main(["simulate", "no-preset", "--out", folder]) == 2
     assert "neither a parameter file nor one of the presets (demo, tiny)" in capsys.readouterr().err

@@ -21,7 +21,8 @@ from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
 from ..integration import bin_pixels
 from ..io.chunks import read_frames
-from ..kernels import TrimmedMean, native, reference
+from ..kernels import TrimmedMean, cuda, native, reference
+from . import integration_gpu
 from .marks import Mark, at_least, at_most, not_measured, reported
 
 DEVICE = "one CPU thread"
@@ -70,7 +71,22 @@ def measure() -> list[Mark]:
     logging.getLogger("pyFAI").setLevel(logging.ERROR)
     setup = load_setup()
     fast = [mark for level in SCALES for mark in speed(setup, level)]
-    return [*accuracy(setup), *fast, *end_to_end(setup)]
+    return [*accuracy(setup), *fast, *end_to_end(setup), *on_gpu()]
+
+
+def on_gpu() -> list[Mark]:
+    """Frames per second on a GPU with frames in memory, and agreement with the CPU; only where there is one."""
+    name = "frames/s on a GPU, frames in host memory, 12 counts"
+    if not cuda.is_available():
+        return [not_measured(name, "≥ 2000", "no CUDA device")]
+    found = integration_gpu.measure_device()
+    row = found["12 counts, int32"]
+    deviation = max(part["largest deviation"] for part in found.values() if isinstance(part, dict))
+    return [
+        at_least(f"{name}, {found['device']}", 2000, row["frames/s, host memory"], "frames/s"),
+        reported(f"the same, frames on the device, {found['device']}", row["frames/s, device memory"], "frames/s"),
+        at_most(f"largest deviation from the CPU, {found['device']}", 1e-5, deviation),
+    ]
 
 
 def load_setup() -> Setup:

@@ -12,8 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..config import PlainName, Section
 from ..errors import ConfigError
-from . import PRESETS
 
+PRESETS = Path(__file__).resolve().parent / "presets"
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -144,7 +144,7 @@ class State(Section):
     """Structure of the cathode."""
     anode: tuple[Region, ...]
     """Regions of the anode; the first should cover everything."""
-    lattice: dict[str, LatticeParameters] = {}
+    lattice: dict[str, LatticeParameters] = Field(default={})
     """Lattice parameters of this state, by structure."""
 
 
@@ -211,7 +211,7 @@ class Beam(Section):
 
 
 class Instrument(Section):
-    """Width of the lines: pseudo-Voigt whose FWHM in q is sqrt(fwhm² + (fwhm_slope q)²), widened by crystallite size."""
+    """Width of the lines: pseudo-Voigt of FWHM sqrt(fwhm² + (fwhm_slope q)²) in q, widened by crystallite size."""
 
     fwhm: Positive
     """1/Å at q = 0."""
@@ -221,7 +221,7 @@ class Instrument(Section):
     """Lorentzian share."""
     size_nm: Positive = 150
     """Size of the crystallites of phases that `sizes_nm` does not name; the Scherrer width is 0.9·2π/size."""
-    sizes_nm: dict[str, Positive] = {}
+    sizes_nm: dict[str, Positive] = Field(default={})
     """Size of the crystallites, by structure."""
 
 

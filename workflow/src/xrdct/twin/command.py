@@ -1,0 +1,21 @@
+"""What `xrdct simulate` does; its arguments are declared in `cli`."""
+
+import time
+
+from .parameters import load_parameters
+from .simulate import simulate
+
+
+def run(args) -> int:
+    """Simulate, and say where the files are."""
+    parameters = load_parameters(args.parameters)
+    start = time.perf_counter()
+    made = simulate(parameters, args.out, workers=args.workers)
+    what = f"simulated in {time.perf_counter() - start:.0f} s" if made else "stands already, nothing to do"
+    scan = parameters.scan
+    n_frames = len(parameters.states) * scan.n_subsets * scan.n_projections * scan.n_positions
+    print(f"{len(parameters.states)} scans, {n_frames} frames: {what}")
+    print(f"  raw frames, calibrant, mask  {args.out / 'raw'}")
+    print(f"  scan table                   {args.out / 'scans.tsv'}")
+    print(f"  truth                        {args.out / 'truth'}")
+    return 0
