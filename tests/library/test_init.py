@@ -56,7 +56,7 @@ def test_a_one_way_scan_is_told_from_a_zigzag(tmp_path):
 def test_a_sample_master_does_not_double_its_scans(tmp_path):
     (tmp_path / "ds").mkdir()
     write_master(tmp_path / "ds" / "ds.h5")
-    with h5py.File(tmp_path / "sample.h5", "w") as file:
+    with h5py.File(tmp_path / "a_sample.h5", "w") as file:
         file["ds_1.1"] = h5py.ExternalLink("ds/ds.h5", "/1.1")
     rows, _ = propose(tmp_path)
     assert [(r.scan, r.file) for r in rows] == [("ds", "ds/ds.h5")]
