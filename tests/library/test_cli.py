@@ -6,7 +6,8 @@ import sys
 import pytest
 from raw_files import subset_row, write_beamtime
 
-from xrdct.cli import main
+from support import REPOSITORY
+from xrdct.cli import COMMANDS, main
 from xrdct.scans import read_scans
 
 
@@ -38,6 +39,28 @@ def test_init_writes_a_table_that_check_accepts(tmp_path, capsys):
     assert main(["check", str(config)]) == 0
 
 
+def test_init_prints_the_table_unless_a_file_is_named(tmp_path, capsys):
+    write_beamtime(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["init", str(tmp_path / "raw")]) == 0
+    printed = capsys.readouterr().out
+    (tmp_path / "printed.tsv").write_text(printed)
+    assert len(read_scans(tmp_path / "printed.tsv")) == 2
+    assert printed.startswith("# Proposed")
+    assert set(tmp_path.rglob("*")) == {*before, tmp_path / "printed.tsv"}
+
+
+def test_check_takes_the_working_folder(tmp_path, capsys):
+    config = write_beamtime(tmp_path, raw={"root": "raw"})
+    assert main(["check", str(config), "--directory", str(tmp_path)]) == 0
+
+
+def test_a_simulated_beamtime_checks_out(tiny_raw, capsys):
+    config = REPOSITORY / "tests" / "data" / "tiny" / "config.yaml"
+    assert main(["check", str(config), "-d", str(tiny_raw)]) == 0
+    assert capsys.readouterr().out == "ok: 2 scans, 4 subsets, 1,344 frames\n"
+
+
 def test_init_does_not_overwrite(tmp_path, capsys):
     write_beamtime(tmp_path)
     before = (tmp_path / "scans.tsv").read_text()
@@ -60,13 +83,31 @@ def test_init_into_a_folder_that_is_not_there_is_an_error(tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(option):
+    """Time on a busy machine proves nothing; what takes it are these imports."""
     code = (
         "import sys; from xrdct.cli import main\n"
-        "try: main(['--help'])\n"
+        f"try: main(['{option}'])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('numpy', 'pyFAI', 'h5py', 'pydantic', 'torch') if m in sys.modules])"
+        "heavy = ('numpy', 'pyFAI', 'h5py', 'pydantic', 'torch', 'astra', 'xarray', 'matplotlib')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
-    assert "check" in result.stdout
+
+
+def test_every_command_has_help(capsys):
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as stopped:
+            main([name, "--help"])
+        assert stopped.value.code == 0
+        assert f"usage: xrdct {name}" in capsys.readouterr().out
+
+
+def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path, capsys):
+    frame, folder = str(tmp_path / "nothing.cbf"), str(tmp_path / "out")
+    assert main(["calibrate", frame, "--energy", "71", "--detector", "Pilatus1M", "-o", folder]) == 2
+    assert "nothing.cbf: no such file" in capsys.readouterr().err
+    assert main(["simulate", "no-preset", "--out", folder]) == 2
+    assert "neither a parameter file nor one of the presets (demo, tiny)" in capsys.readouterr().err

@@ -75,6 +75,21 @@ def test_a_frame_of_another_shape_is_named(tmp_path):
         source.read(0, 3)
 
 
+@pytest.mark.parametrize("suffix", ["cbf", "tif"])
+def test_an_image_that_vanishes_after_opening_is_named(tmp_path, suffix):
+    write_images(tmp_path, some_frames(3), suffix)
+    source = open_frames(tmp_path / f"*.{suffix}")
+    (tmp_path / f"frame_1.{suffix}").unlink()
+    with pytest.raises(RawDataError, match=rf"frame_1\.{suffix}: no such file"):
+        source.read(0, 3)
+
+
+def test_a_raised_figure_in_a_name_is_no_number(tmp_path):
+    for name in ("1²_10.edf", "1²_9.edf"):
+        IMAGES["edf"](data=some_frames(1)[0]).write(str(tmp_path / name))
+    assert [file.name for file in open_frames(tmp_path / "*.edf").files] == ["1²_9.edf", "1²_10.edf"]
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("suffix", IMAGES)
 def test_no_truncated_image_is_taken_for_a_whole_one(tmp_path, suffix, compressed):

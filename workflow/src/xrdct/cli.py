@@ -42,13 +42,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _declare_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", nargs="?", default="config/config.yaml", metavar="CONFIG")
+    parser.add_argument("config", nargs="?", default="config/config.yaml", metavar="CONFIG", help="(%(default)s)")
+    parser.add_argument(
+        "-d", "--directory", default=".", metavar="FOLDER", help="working folder, as for snakemake (the current one)"
+    )
 
 
 def _run_check(arguments: argparse.Namespace) -> int:
     from .check import check_beamtime
 
-    found = check_beamtime(arguments.config)
+    found = check_beamtime(arguments.config, working_folder=arguments.directory)
     for note in found.notes:
         print(f"note: {note}")
     for problem in found.problems:
@@ -61,27 +64,27 @@ def _run_check(arguments: argparse.Namespace) -> int:
 
 
 def _declare_init(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("raw_folder", metavar="RAW_FOLDER")
-    parser.add_argument("-o", "--output", metavar="FILE", default="scans.tsv", help="table to write (scans.tsv)")
+    parser.add_argument("raw_folder", metavar="RAW_FOLDER", help="becomes raw.root")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="table to write (without: printed)")
 
 
 def _run_init(arguments: argparse.Namespace) -> int:
-    from .errors import RawDataError, TableError
+    from .errors import TableError
     from .init import propose_scans
-    from .scans import scan_names, write_scans
 
-    output = Path(arguments.output)
-    if output.exists():
+    output = arguments.output
+    if output and output.exists():
         raise TableError(f"{output} exists; give another name with -o, or remove it first")
-    if not output.parent.is_dir():
+    if output and not output.parent.is_dir():
         raise TableError(f"{output}: the folder {output.parent} does not exist")
-    rows, notes = propose_scans(arguments.raw_folder)
-    if not rows:
-        raise RawDataError("\n".join([f"{arguments.raw_folder}: no series of frames found", *notes[1:]]))
-    write_scans(output, rows, notes=notes)
-    for note in notes:
+    proposal = propose_scans(arguments.raw_folder)
+    if output is None:
+        print(proposal.table(), end="")
+        return 0
+    output.write_text(proposal.table(), encoding="utf-8")
+    for note in proposal.notes:
         print(note)
-    print(f"{output}: {_count(len(scan_names(rows)), 'scan')}, {_count(len(rows), 'subset')}")
+    print(f"{output}: {proposal.summary()}")
     return 0
 
 

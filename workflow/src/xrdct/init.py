@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import RawDataError
 from .io.discover import Series, find_series
 from .io.image_series import natural_key
 from .motion import find_motion, is_slow_axis, line_angles
-from .scans import Subset
+from .scans import Subset, format_scans, scan_names
 
 SUBSET_MARK = re.compile(r"(.+?)[_-](?:s|sub|subset|part)[_-]?(\d+)((?:[_-].*)?)", re.IGNORECASE)
 LAST_NUMBER = re.compile(r"(.+?)[_-]+(\d+)")
+STATE = re.compile(r"(?<![a-z])(pristine|formed|discharged|charged)", re.IGNORECASE)
 VOLTAGE = re.compile(r"(?<!\d)(\d)[p.](\d+)V", re.IGNORECASE)
 
 
@@ -47,8 +49,26 @@ class Candidate:
     """Whether the name says that this is a subset, not just a numbered file."""
 
 
-def propose_scans(raw_folder: str | Path) -> tuple[list[Subset], list[str]]:
-    """Rows of a scan table for every series of frames below a folder, and notes on what is guessed.
+@dataclass(frozen=True)
+class Proposal:
+    """A scan table to be read before it is trusted."""
+
+    rows: list[Subset]
+    notes: list[str]
+    """What was guessed, left out, or belongs into config.yaml."""
+
+    def table(self) -> str:
+        """The text of the table, the notes above it as comment lines."""
+        return format_scans(self.rows, notes=self.notes)
+
+    def summary(self) -> str:
+        """'2 scans, 8 subsets'."""
+        counts = {"scan": len(scan_names(self.rows)), "subset": len(self.rows)}
+        return ", ".join(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items())
+
+
+def propose_scans(raw_folder: str | Path) -> Proposal:
+    """Propose rows for every series of frames below a folder.
 
     Interlaced subsets of one scan are recognised by a mark in the name (``cell_s1``, ``cell_s2``), or by
     start angles that lie within one angular step.
@@ -61,15 +81,17 @@ def propose_scans(raw_folder: str | Path) -> tuple[list[Subset], list[str]]:
     Raises
     ------
     RawDataError
-        When there is no such folder.
+        When there is no such folder, or it holds no series of frames.
     """
     found, left_out = find_series(raw_folder)
+    if not found:
+        raise RawDataError("\n".join([f"{raw_folder}: no series of frames found", *left_out]))
     scans = _group([_candidate(series) for series in found])
     rows = [_row(scan, number, member) for scan, members in scans.items() for number, member in members]
     notes = [f"Proposed by `xrdct init` from {raw_folder}, which becomes raw.root. Read it before you trust it."]
     notes += _setting_notes(scans)
     notes += [note for scan, members in scans.items() for note in _scan_notes(scan, members)]
-    return rows, notes + left_out
+    return Proposal(rows, notes + left_out)
 
 
 def _candidate(series: Series) -> Candidate:
@@ -186,10 +208,12 @@ def _free_name(name: str, taken: dict) -> str:
 
 
 def _row(scan: str, number: int, member: Candidate) -> Subset:
-    grid, volts = member.grid, VOLTAGE.search(scan)
+    grid, volts, state = member.grid, VOLTAGE.search(scan), STATE.search(scan)
     return Subset(
         scan=scan,
         subset=number,
+        sample=" ".join(member.series.sample.split()),
+        state=state[1].lower() if state else "",
         voltage_V=float(f"{volts[1]}.{volts[2]}") if volts else None,
         file=member.series.file,
         dataset=member.series.dataset,
@@ -217,6 +241,8 @@ def _setting_notes(scans: dict[str, list[tuple[int, Candidate]]]) -> list[str]:
         notes.append(f"config.yaml: raw.monitor: perhaps one of {', '.join(counters)}")
     if any(VOLTAGE.search(scan) for scan in scans):
         notes.append("voltage_V is read from the scan's name.")
+    if any(STATE.search(scan) for scan in scans):
+        notes.append("state is read from the scan's name.")
     return notes
 
 
@@ -226,7 +252,7 @@ def _scan_notes(scan: str, members: list[tuple[int, Candidate]]) -> list[str]:
     notes = []
     if "guess" in told:
         notes.append(
-            f"scan {scan}: GUESSED: no positions are recorded, so lines, angles, step_mm and zigzag are "
+            f"scan {scan}: GUESSED: no recorded positions were found, so lines, angles, step_mm and zigzag are "
             "placeholders (one line of all frames). Fill them in."
         )
     if "title" in told:

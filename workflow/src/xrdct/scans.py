@@ -1,6 +1,7 @@
 """The scan table: one row per (scan, subset), read once and checked whole."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -94,13 +95,18 @@ def parse_scans(path: str | Path) -> tuple[list[tuple[int, Subset]], list[str]]:
     return rows, problems
 
 
-def write_scans(path: str | Path, rows: list[Subset], *, notes: list[str] | None = None) -> None:
-    """Write rows as a table that `read_scans` reads back; `notes` stand above them as comment lines."""
+def write_scans(path: str | Path, rows: list[Subset]) -> None:
+    """Write rows as a table that `read_scans` reads back."""
+    Path(path).write_text(format_scans(rows), encoding="utf-8")
+
+
+def format_scans(rows: list[Subset], *, notes: Sequence[str] = ()) -> str:
+    """The text of a table; `notes` stand above the rows as comment lines."""
     columns = list(Subset.model_fields)
-    lines = [f"# {line}" for note in notes or [] for line in note.splitlines()]
+    lines = [f"# {line}" for note in notes for line in note.splitlines()]
     lines.append("\t".join(columns))
     lines += ["\t".join(_cell(getattr(row, c)) for c in columns) for row in rows]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def scan_names(rows: list[Subset]) -> list[str]:

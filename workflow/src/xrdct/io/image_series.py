@@ -106,4 +106,4 @@ def list_files(path: str | Path) -> list[Path]:
 
 def natural_key(path: Path | str) -> list:
     """Sort key by which numbers in names count as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
