@@ -158,3 +158,15 @@ def test_values_that_json_cannot_hold_are_refused():
 def test_the_checksum_of_a_file_is_sha256_of_its_bytes(tmp_path):
     (tmp_path / "a.cif").write_bytes(b"data_\n")
     assert provenance.file_sha256(tmp_path / "a.cif") == hashlib.sha256(b"data_\n").hexdigest()
+
+
+def test_a_fingerprint_sees_an_exchanged_or_shortened_file(tmp_path):
+    files = [tmp_path / name for name in ("a.h5", "b.h5")]
+    for path in files:
+        path.write_bytes(bytes(range(256)) * 10_000)
+    before = provenance.files_fingerprint(files)
+    assert provenance.files_fingerprint(files) == before
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    shortened = provenance.files_fingerprint(files)
+    files[1].write_bytes(b"x" + bytes(range(256)) * 10_000)
+    assert len({before, shortened, provenance.files_fingerprint(files)}) == 3

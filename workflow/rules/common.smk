@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from xrdct import config as settings
 from xrdct.errors import XrdctError
-from xrdct.io.frames import files_behind
+from xrdct.io.frames import files_behind, raw_path
 from xrdct.provenance import canonical_json, code_hash
 from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
 
@@ -36,8 +36,11 @@ wildcard_constraints:
 
 
 def raw_file(name):
-    """Path of a raw file that the configuration or the table names."""
-    return str(Path(cfg.raw.root) / name)
+    """Path of a raw file that the configuration or the table names; it cannot lead out of raw.root."""
+    try:
+        return str(raw_path(cfg.raw.root, name))
+    except XrdctError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def script_hash(name):

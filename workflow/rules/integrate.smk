@@ -15,9 +15,9 @@ rule integrate:
         "benchmarks/{scan}/integrate_{subset}.tsv"
     conda:
         "../../envs/core.yaml"
-    threads: 1
+    threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=lambda wildcards, threads, attempt: (2000 + 50 * threads) * attempt,
         runtime=lambda wildcards, attempt: 600 * attempt,
     params:
         cfg=lambda wildcards: canonical_json(

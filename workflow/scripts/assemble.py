@@ -30,7 +30,7 @@ def main(pattern_stores, pattern_manifests, store, manifest, *, subsets, setting
         manifest,
         kind="sinogram",
         settings={"subsets": subsets, **settings},
-        inputs={path: manifest_digest(path) for path in pattern_manifests},
+        inputs={str(path): manifest_digest(path) for path in pattern_manifests},
     )
 
 

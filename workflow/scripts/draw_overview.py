@@ -14,8 +14,8 @@ def main(maps_stores, output, *, titles, colormap):
 
 def title_of(*, scan, state, voltage_V):
     """'charged, 4.2 V' where the table says so, else the scan's name."""
-    parts = [state] * bool(state) + [f"{voltage_V:g} V"] * (voltage_V is not None)
-    return ", ".join(parts) or scan
+    voltage = "" if voltage_V is None else f"{voltage_V:g} V"
+    return ", ".join(part for part in (state, voltage) if part) or scan
 
 
 if __name__ == "__main__":

@@ -2,22 +2,43 @@
 
 import json
 import logging
+from itertools import chain
 
 import numpy as np
-import xarray as xr
 
 from xrdct.errors import RawDataError
-from xrdct.integration import Integrator, integrate_frames
-from xrdct.io.frames import open_frames, read_image
+from xrdct.integration import (
+    SAFE_MEAN_COUNT,
+    Integrator,
+    check_bad_share,
+    integrate_series,
+    low_count_share,
+    spans_of,
+)
+from xrdct.io.frames import ThreadLocal, open_frames, read_image
 from xrdct.io.poni import read_poni
-from xrdct.io.store import write_store
+from xrdct.io.store import GrowingStore
 from xrdct.logbook import logbook, progress
-from xrdct.provenance import file_sha256
+from xrdct.provenance import canonical_json, file_sha256, files_fingerprint
 
 log = logging.getLogger("xrdct")
 
 
-def main(poni_path, mask_path, store, manifest, *, file, dataset, n_projections, n_positions, counters, **settings):
+def main(
+    poni_path,
+    mask_path,
+    store,
+    manifest,
+    *,
+    file,
+    dataset,
+    n_projections,
+    n_positions,
+    counters,
+    workers=1,
+    code="",
+    **settings,
+):
     geometry = read_poni(poni_path)
     with open_frames(file, dataset) as frames:
         shape = (n_projections, n_positions)
@@ -26,36 +47,62 @@ def main(poni_path, mask_path, store, manifest, *, file, dataset, n_projections,
                 f"{file}: holds {frames.shape[0]} frames, but the table says n_projections × n_positions = "
                 f"{n_projections} × {n_positions} = {np.prod(shape)}"
             )
-        first = frames.read(0, 1)[0]
-        integrator = make_integrator(geometry, mask_path, first, **settings)
-        log.info("%d frames of %s px, q %.3f–%.3f 1/Å", frames.shape[0], first.shape, *integrator.bins.q[[0, -1]])
-        patterns = integrate_frames(
-            frames.read,
-            frames.shape[0],
-            integrator,
-            max_bad_share=settings["settings"]["max_bad_frames"],
-            progress=progress(f"integrate {file}", "block"),
-        )
+        integrator = make_integrator(geometry, mask_path, **settings)
+        log.info("%s, %d workers", integrator.description, workers)
+        log.info("%d frames of %s px, q %.3f–%.3f 1/Å", frames.shape[0], integrator.shape, *integrator.bins.q[[0, -1]])
         values = {name: read_counter(frames, counter, shape) for name, counter in counters.items()}
-        inputs = {"frames": frames.describe(), "geometry": file_sha256(poni_path)}
-    write_store(
-        to_dataset(patterns, values, shape),
-        store,
-        manifest,
-        kind="patterns",
-        settings={"counters": counters, **settings},
-        inputs=inputs,
+        inputs = {
+            "frames": frames.describe() | {"fingerprint": files_fingerprint(frames.files)},
+            "geometry": file_sha256(poni_path),
+        }
+        growing = GrowingStore(
+            store,
+            manifest,
+            kind="patterns",
+            **layout(integrator, shape, settings["settings"]["groups"]),
+            settings={"counters": counters, **settings},
+            inputs=inputs,
+            key=canonical_json([settings, inputs, counters, code]),
+        )
+        integrate_lines(frames, integrator, growing, values, workers=workers)
+    check_bad_share(growing.read("valid").ravel(), max_bad_share=settings["settings"]["max_bad_frames"])
+    growing.finish()
+
+
+def integrate_lines(frames, integrator, growing, values, *, workers):
+    """Append blocks of lines to the growing store until it is whole."""
+    n_lines, n_points = values["monitor"].shape
+    if growing.done:
+        log.info("going on after line %d of %d", growing.done, n_lines)
+    starts = range(growing.done, n_lines, growing.block)
+    spans = [spans_of(a * n_points, min(a + growing.block, n_lines) * n_points, frames.frame_bytes) for a in starts]
+    done = integrate_series(
+        ThreadLocal(frames).read, list(chain.from_iterable(spans)), integrator, dtype=frames.dtype, workers=workers
     )
+    low = []
+    with progress(f"integrate {frames.path}", "frame")(total=frames.shape[0], initial=growing.done * n_points) as bar:
+        for start, block in zip(starts, spans, strict=True):
+            parts = []
+            for _ in block:
+                parts.append(next(done))
+                bar.update(len(parts[-1].kept))
+            lines = slice(start, min(start + growing.block, n_lines))
+            low.append(np.mean([low_count_share(part) for part in parts]))
+            growing.append(to_rows(parts, values, lines))
+    if low and np.mean(low) > 0.01 and integrator.trim:
+        log.warning(
+            "%.0f %% of all bins have fewer than %d counts per pixel: there a trimmed mean of Poisson counts lies more "
+            "than 1 %% below the mean; consider a smaller integrate.trim, or estimator: mean",
+            100 * np.mean(low),
+            SAFE_MEAN_COUNT,
+        )
 
 
-def make_integrator(geometry, mask_path, first, *, polarization, settings):
-    """The integrator for this detector: the given mask and whatever the first frame marks as no pixel (gaps)."""
-    shape = tuple(geometry.detector.shape)
-    mask = read_image(mask_path).astype(bool) if mask_path else np.zeros(shape, bool)
-    if first.shape == mask.shape and np.issubdtype(first.dtype, np.signedinteger):
-        mask = mask | (first < 0)
-    axis = {key: settings[key] for key in ("q_min", "q_max", "n_bins", "trim", "saturation")}
-    return Integrator(geometry, mask, polarization=polarization, **axis)
+def make_integrator(geometry, mask_path, *, polarization, settings):
+    """The integrator for this detector; what the frames themselves mark as no pixel (gaps) needs no mask."""
+    mask = read_image(mask_path).astype(bool) if mask_path else np.zeros(geometry.detector.shape, bool)
+    options = {key: value for key, value in settings.items() if key != "max_bad_frames"}
+    return Integrator(geometry, mask, polarization=polarization, **options)
 
 
 def read_counter(frames, name, shape):
@@ -63,20 +110,38 @@ def read_counter(frames, name, shape):
     return np.full(shape, np.nan) if name is None else frames.values(name).reshape(shape)
 
 
-def to_dataset(patterns, values, shape):
+def layout(integrator, shape, n_groups):
     """The store's form: dims line, point, q, in acquisition order."""
-    dims, counts = ("line", "point"), {"units": "counts"}
-    spectra = {name: getattr(patterns, name).reshape(*shape, -1) for name in ("intensity", "sem", "spottiness")}
-    return xr.Dataset(
-        {name: ((*dims, "q"), data, counts) for name, data in spectra.items()}
-        | {
-            "valid": (dims, patterns.valid.reshape(shape), {"units": "1"}),
-            "monitor": (dims, values["monitor"], {"units": "arbitrary", "note": "NaN: not recorded"}),
-            "omega": (dims, values["omega"], {"units": "degree", "note": "as recorded; NaN: not recorded"}),
-            "translation": (dims, values["translation"], {"units": "mm", "note": "as recorded; NaN: not recorded"}),
-        },
-        coords={"q": ("q", patterns.q, {"units": "1/angstrom"})},
-    )
+    dims, n_q = ("line", "point", "q"), integrator.bins.q.size
+    counts = {"units": "counts"}
+    spectra = {
+        "intensity": (np.float32, counts | {"note": "NaN: no usable pixel"}),
+        "sem": (np.float32, counts),
+        "spottiness": (np.float32, counts | {"note": "mean minus intensity"}),
+        "kept": (np.int32, {"units": "1", "note": "pixels behind each value; 0: none"}),
+    }
+    frames = {
+        "valid": (np.bool_, {"units": "1"}),
+        "monitor": (np.float64, {"units": "arbitrary", "note": "NaN: not recorded"}),
+        "omega": (np.float64, {"units": "degree", "note": "as recorded; NaN: not recorded"}),
+        "translation": (np.float64, {"units": "mm", "note": "as recorded; NaN: not recorded"}),
+    }
+    arrays = {name: (dims, (*shape, n_q), *rest) for name, rest in spectra.items()}
+    arrays |= {name: (dims[:2], shape, *rest) for name, rest in frames.items()}
+    if n_groups > 1:
+        arrays["group_intensity"] = (("line", "point", "group", "q"), (*shape, n_groups, n_q), np.float32, counts)
+    return {"arrays": arrays, "coords": {"q": ("q", integrator.bins.q, {"units": "1/angstrom"})}, "attrs": {}}
+
+
+def to_rows(parts, values, lines):
+    """Patterns of consecutive spans as rows of the store."""
+    n_points = values["monitor"].shape[1]
+    names = ("intensity", "sem", "spottiness", "kept", "valid")
+    rows = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    if parts[0].groups is not None:
+        rows["group_intensity"] = np.concatenate([part.groups for part in parts])
+    rows = {name: array.reshape(-1, n_points, *array.shape[1:]) for name, array in rows.items()}
+    return rows | {name: array[lines] for name, array in values.items()}
 
 
 if __name__ == "__main__":
@@ -86,5 +151,7 @@ if __name__ == "__main__":
             snakemake.input.mask,
             snakemake.output.store,
             snakemake.output.manifest,
+            workers=snakemake.threads,
+            code=snakemake.params.code,
             **json.loads(snakemake.params.cfg),
         )

@@ -31,7 +31,13 @@ Positive = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """A block of settings: misspelt keys are errors, values cannot change after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )
 
 
 class Raw(Section):
@@ -61,8 +67,8 @@ class Detector(Section):
     pixel_size_um: Positive | None = None
     """Edge of a (square) pixel in µm, for a detector that is not in the registry."""
     mask: str | None = None
-    """Image (EDF, TIFF, NPY …) of the detector's shape, non-zero where pixels are bad. Gaps that the frames mark with
-    negative counts need no mask."""
+    """Image (EDF, TIFF, NPY …) of the detector's shape, relative to `raw.root`, non-zero where pixels are bad. Gaps
+    that the frames mark with negative counts need no mask."""
 
     @model_validator(mode="after")
     def _described_once(self):
@@ -105,9 +111,14 @@ class Integrate(Section):
     """Upper end of the pattern in 1/Å."""
     n_bins: Annotated[int, Field(ge=10, le=20000)] = 400
     """Number of q bins. Natural is one per pixel radius between q_min and q_max; more only splits the same counts."""
+    estimator: Literal["trimmed_mean", "mean", "sigma_clip"] = "trimmed_mean"
+    """What a bin's pixels become: trimmed_mean (below), mean, or pyFAI's sigma_clip (several times slower)."""
     trim: Annotated[float, Field(ge=0, lt=1)] = 0.20
     """Share of each bin's pixels dropped, half from either tail: 0.20 keeps the 10–90 percentiles. Removes hot pixels
     and single-grain spots; 0 is the plain mean."""
+    groups: Annotated[int, Field(ge=1, le=16)] = 1
+    """Number of disjoint, azimuth-balanced groups of detector pixels that get patterns of their own: independent noise
+    with the same angles, for the denoiser (4). 1: none."""
     saturation: Positive | None = None
     """Counts at or above this are invalid; null: only what the detector marks (negative, or the type's largest)."""
     max_bad_frames: Annotated[float, Field(ge=0, le=1)] = 0.02
@@ -117,6 +128,8 @@ class Integrate(Section):
     def _ordered(self):
         if self.q_min >= self.q_max:
             raise ValueError(f"q_min ({self.q_min} 1/Å) must be below q_max ({self.q_max} 1/Å)")
+        if self.groups > 1 and self.estimator == "sigma_clip":
+            raise ValueError("groups need estimator trimmed_mean or mean")
         return self
 
 
@@ -296,6 +309,8 @@ def load(path: str | Path) -> Config:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not a text file in UTF-8 ({error})") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not plain YAML: {error}") from None
     if not isinstance(settings, dict):

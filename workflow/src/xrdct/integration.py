@@ -1,41 +1,60 @@
 """Frames to patterns: the azimuthal trimmed mean, without pixel splitting.
 
 Per q bin the pixels are sorted by signal/weight (weight = solid angle × polarisation), the lowest and highest
-`trim`/2 of the cumulated weight are dropped, and sum(signal)/sum(weight) of the rest is the intensity. No splitting:
-neighbouring bins stay independent and the standard errors honest. The sorting is pyFAI's `medfilt1d_ng`.
+`trim`/2 of the cumulated weight are dropped, and sum(signal)/sum(weight) of the rest is the intensity; a pixel that
+straddles a cut counts in part. No splitting: neighbouring bins stay independent and the standard errors honest. The
+hot loop is `kernels.TrimmedMean`; frames are worked on side by side, each by one thread, so that the result is the
+same to the bit for any number of workers.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
 from .errors import GeometryError, RawDataError
+from .kernels import TrimmedMean, azimuthal_groups
+from .kernels.patterns import valid_range
 
 log = logging.getLogger(__name__)
 
-METHOD = ("no", "csr", "cython")
 SAFE_MEAN_COUNT = 10
 """Below this many counts per pixel a trimmed mean of Poisson counts lies more than 1 % under the mean (measured:
 0.953 at 2 counts, 0.990 at 10, 0.995 at 20, for 10–90 percentiles)."""
+BYTES_PER_TASK = 40e6
+"""Raw frames that one worker holds at a time."""
+CLIP = {"thres": 5, "max_iter": 5, "error_model": "azimuthal"}
+"""Settings of pyFAI's sigma_clip_ng: five cuts at five standard deviations of the ring."""
+
+Estimator = Literal["trimmed_mean", "mean", "sigma_clip"]
 
 
 @dataclass(frozen=True)
 class Patterns:
-    """Patterns of consecutive frames; a bin without a usable pixel is NaN."""
+    """Patterns of consecutive frames; a bin without a usable pixel is NaN, and its `kept` is 0."""
 
     q: np.ndarray
     """Bin centres in 1/Å, shape (n_bins,)."""
     intensity: np.ndarray
-    """Trimmed mean in counts per pixel (solid angle and polarisation corrected), shape (n_frames, n_bins), float32."""
+    """Counts per pixel (solid angle and polarisation corrected), shape (n_frames, n_bins), float32."""
     sem: np.ndarray
-    """Its standard error from Poisson statistics, same shape and unit."""
+    """Its standard error from the scatter of the pixels (Winsorised variance), same shape and unit."""
     spottiness: np.ndarray
-    """Mean minus trimmed mean: what hot pixels and single grains add, same shape and unit."""
-    valid: np.ndarray
-    """Whether the frame had any usable bin, shape (n_frames,), bool."""
+    """Mean minus intensity: what hot pixels and single grains add, same shape and unit."""
+    kept: np.ndarray
+    """Number of pixels that make the intensity, shape (n_frames, n_bins), int32."""
+    groups: np.ndarray | None
+    """Intensities of disjoint, azimuth-balanced pixel groups, shape (n_frames, n_groups, n_bins); None without."""
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Whether the frame had any usable bin, shape (n_frames,), bool."""
+        return (self.kept > 0).any(axis=1)
 
 
 @dataclass(frozen=True)
@@ -45,28 +64,11 @@ class PixelBins:
     q: np.ndarray
     """Bin centres in 1/Å, shape (n_bins,)."""
     indices: np.ndarray
-    """Flat pixel numbers, bin after bin, ascending inside a bin, int64."""
+    """Flat pixel numbers, bin after bin, ascending inside a bin, int32."""
     indptr: np.ndarray
     """`indices[indptr[k]:indptr[k + 1]]` are the pixels of bin k, shape (n_bins + 1,)."""
     weights: np.ndarray
-    """Solid angle × polarisation of each listed pixel, relative to the beam centre."""
-
-    @property
-    def bin_of(self) -> np.ndarray:
-        """Bin number of each listed pixel."""
-        return np.repeat(np.arange(self.q.size), np.diff(self.indptr))
-
-
-def invalid_pixels(frame: np.ndarray, saturation: float | None = None) -> np.ndarray:
-    """Pixels that hold no count: negative codes (gaps −1, bad −2), the largest value of an unsigned type, NaN,
-    and counts at or above `saturation`. Same shape as the frame, bool."""
-    if np.issubdtype(frame.dtype, np.floating):
-        invalid = ~np.isfinite(frame) | (frame < 0)
-    elif np.issubdtype(frame.dtype, np.unsignedinteger):
-        invalid = frame == np.iinfo(frame.dtype).max
-    else:
-        invalid = frame < 0
-    return invalid if saturation is None else invalid | (frame >= saturation)
+    """Solid angle × polarisation of each listed pixel, relative to the beam centre, float32."""
 
 
 def bin_pixels(
@@ -103,41 +105,14 @@ def bin_pixels(
     counts = np.bincount(number.ravel()[inside], minlength=n_bins)
     return PixelBins(
         q=q_min + (np.arange(n_bins) + 0.5) * (q_max - q_min) / n_bins,
-        indices=inside,
+        indices=inside.astype(np.int32),
         indptr=np.concatenate([[0], np.cumsum(counts)]),
-        weights=weights.ravel()[inside],
+        weights=weights.ravel()[inside].astype(np.float32),
     )
 
 
-def trimmed_mean(signal: np.ndarray, weight: np.ndarray, *, trim: float) -> tuple[float, float]:
-    """Trimmed mean of one bin and its Poisson standard error; NaN where no pixel is kept.
-
-    A pixel is kept when the cumulated weight before it is at least `trim`/2 and with it at most 1 − `trim`/2 of the
-    total, as pyFAI does.
-    """
-    order = np.argsort(signal / weight, kind="stable")
-    signal, weight = signal[order].astype(float), weight[order].astype(float)
-    total = np.cumsum(weight)
-    tail = trim / 2 * total[-1] if total.size else 0.0
-    kept = (total - weight >= tail * (1 - 1e-7)) & (total <= total[-1] * (1 + 1e-7) - tail) if total.size else []
-    if not np.any(kept):
-        return np.nan, np.nan
-    kept_weight = weight[kept].sum()
-    return signal[kept].sum() / kept_weight, _full_bin_error(signal[kept].sum(), kept_weight, trim)
-
-
-def _full_bin_error(kept_signal, kept_weight, trim):
-    """Standard error of a trimmed mean of Poisson counts.
-
-    sqrt(sum kept)/sum(weight kept) treats the kept pixels as the sample; but the tails did their part in fixing the
-    centre, and the error is that of all n pixels: smaller by sqrt(1 − trim). Measured against repeated Poisson
-    frames: within 8 % from 5 counts per pixel on.
-    """
-    return np.sqrt(kept_signal) / kept_weight * np.sqrt(1 - trim)
-
-
 class Integrator:
-    """Turns frames of one geometry into patterns.
+    """Turns frames of one geometry into patterns; safe to call from several threads.
 
     Parameters
     ----------
@@ -147,12 +122,16 @@ class Integrator:
         Pixels never used, shape (rows, columns), non-zero is masked.
     q_min, q_max, n_bins
         The q axis, 1/Å.
-    trim
-        Share of the weight dropped, half from either tail.
     polarization
         Polarisation factor of the beam.
+    estimator
+        "trimmed_mean", "mean", or "sigma_clip" (pyFAI's, `CLIP`; several times slower).
+    trim
+        Share of the weight dropped, half from either tail; for the trimmed mean.
     saturation
         Counts at or above this are invalid; None: only what the detector marks.
+    groups
+        Number of disjoint pixel groups that get patterns of their own; 1: none.
 
     Raises
     ------
@@ -168,30 +147,28 @@ class Integrator:
         q_min: float,
         q_max: float,
         n_bins: int,
-        trim: float,
         polarization: float,
+        estimator: Estimator = "trimmed_mean",
+        trim: float = 0.2,
         saturation: float | None = None,
+        groups: int = 1,
     ):
         shape = tuple(geometry.detector.max_shape or geometry.detector.shape)
         if mask.shape != shape:
             raise GeometryError(f"the mask has shape {mask.shape}, the detector {shape} (rows, columns)")
-        self.geometry, self.shape = geometry, shape
-        self.trim, self.saturation = trim, saturation
+        self.shape, self.saturation = shape, saturation
         self.bins = bin_pixels(geometry, mask, q_min=q_min, q_max=q_max, n_bins=n_bins, polarization=polarization)
-        # pyFAI counts pixels up to one bin below `radial_range` into the first bin (it truncates towards zero), so what
-        # lies outside the range is masked.
-        outside = np.ones(shape, dtype=np.int8)
-        outside.ravel()[self.bins.indices] = 0
-        self._options = {
-            "npt": n_bins,
-            "unit": "q_A^-1",
-            "method": METHOD,
-            "mask": outside,
-            "radial_range": (q_min, q_max),
-            "percentile": (50 * trim, 100 - 50 * trim),
-            "polarization_factor": polarization,
-            "error_model": "poisson",
-        }
+        self.trim = trim if estimator == "trimmed_mean" else 0.0
+        table = self.bins.indices, self.bins.indptr, self.bins.weights
+        group = None
+        if groups > 1:
+            azimuth = geometry.chiArray(shape).ravel()[self.bins.indices]
+            group = azimuthal_groups(self.bins.indptr, azimuth, groups)
+        self._kernel = TrimmedMean(*table, trim=self.trim, groups=group)
+        self._clip = None
+        if estimator == "sigma_clip":
+            self._clip = _SigmaClip(geometry, self.bins, shape, (q_min, q_max), polarization)
+        self.description = f"{estimator} on the CPU ({'pyFAI' if self._clip else self._kernel.backend + ' kernel'})"
 
     def __call__(self, frames: np.ndarray) -> Patterns:
         """Integrate a block of frames, shape (n_frames, rows, columns), counts.
@@ -206,114 +183,145 @@ class Integrator:
                 f"frames have shape {frames.shape[1:]}, the detector {self.shape} (rows, columns)"
                 + ("; they look transposed" if frames.shape[1:] == self.shape[::-1] else "")
             )
-        rows = [self._integrate(frame) for frame in frames]
-        intensity, sem, mean = (np.array(part, dtype=np.float32) for part in zip(*rows, strict=True))
+        found = self._kernel(frames, self.saturation)
+        intensity, sem, kept = found.intensity, found.sem, found.kept
+        if self._clip:
+            intensity, sem, kept = self._clip(frames, self.saturation)
         return Patterns(
             q=self.bins.q,
-            intensity=intensity,
-            sem=sem,
-            spottiness=mean - intensity,
-            valid=np.isfinite(intensity).any(axis=1),
+            intensity=intensity.astype(np.float32),
+            sem=sem.astype(np.float32),
+            spottiness=(found.mean - intensity).astype(np.float32),
+            kept=kept.astype(np.int32),
+            groups=None if found.groups is None else found.groups.astype(np.float32),
         )
 
-    def _integrate(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        invalid = invalid_pixels(frame, self.saturation).ravel()[self.bins.indices]
-        if invalid.all():
-            nothing = np.full(self.bins.q.size, np.nan)
-            return nothing, nothing, nothing
-        result = self.geometry.medfilt1d_ng(frame, **self._options)
-        kept_weight = result.sum_normalization
-        with np.errstate(invalid="ignore", divide="ignore"):
-            intensity = np.where(kept_weight > 0, result.sum_signal / kept_weight, np.nan)
-            sem = _full_bin_error(np.where(kept_weight > 0, result.sum_signal, np.nan), kept_weight, self.trim)
-        signal = frame.ravel()[self.bins.indices].astype(float)
-        if invalid.any():
-            self._redo_bins(signal, invalid, intensity, sem)
-        return intensity, sem, self._mean(signal, invalid)
 
-    def _redo_bins(self, signal, invalid, intensity, sem):
-        """Bins with pixels that are invalid in this frame only, again without these pixels.
+class _SigmaClip:
+    """pyFAI's sigma clipping on the same pixels and bins."""
 
-        medfilt1d_ng cannot leave a pixel out of one frame: its `dummy` turns into NaN inside the sort.
-        """
-        for k in np.unique(self.bins.bin_of[invalid]):
-            part = slice(self.bins.indptr[k], self.bins.indptr[k + 1])
-            good = ~invalid[part]
-            intensity[k], sem[k] = trimmed_mean(signal[part][good], self.bins.weights[part][good], trim=self.trim)
+    def __init__(self, geometry, bins, shape, q_range, polarization):
+        self._integrate, self._shape = geometry.sigma_clip_ng, shape
+        # pyFAI counts pixels up to one bin below `radial_range` into the first bin (it truncates towards zero), so
+        # what lies outside the range is masked.
+        self._outside = np.ones(shape, dtype=bool)
+        self._outside.ravel()[bins.indices] = False
+        self._options = {
+            "npt": bins.q.size,
+            "unit": "q_A^-1",
+            "method": ("no", "csr", "cython"),
+            "radial_range": q_range,
+            "polarization_factor": polarization,
+            **CLIP,
+        }
 
-    def _mean(self, signal, invalid):
-        use = ~invalid
-        n_bins, number = self.bins.q.size, self.bins.bin_of[use]
-        total = np.bincount(number, weights=signal[use], minlength=n_bins)
-        weight = np.bincount(number, weights=self.bins.weights[use], minlength=n_bins)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(weight > 0, total / weight, np.nan)
+    def __call__(self, frames, saturation):
+        rows = [self._clip(frame, saturation) for frame in frames]
+        return tuple(np.array(part) for part in zip(*rows, strict=True))
+
+    def _clip(self, frame, saturation):
+        lowest, highest = valid_range(frame.dtype, saturation)
+        # A mask that differs from the last frame's makes pyFAI build its table again: right, but slow.
+        mask = self._outside | ~((frame >= lowest) & (frame <= highest))
+        if mask.all():
+            nothing = np.full(self._options["npt"], np.nan)
+            return nothing, nothing, np.zeros(nothing.size)
+        found = self._integrate(frame, mask=mask.astype(np.int8), **self._options)
+        empty = found.count == 0
+        return (*(np.where(empty, np.nan, part) for part in (found.intensity, found.sem)), found.count)
 
 
-def integrate_frames(
+def integrate_series(
     read: Callable[[int, int], np.ndarray],
-    n_frames: int,
+    spans: list[tuple[int, int]],
     integrator: Integrator,
     *,
-    max_bad_share: float = 0.02,
-    block: int = 32,
-    progress: Callable[[Iterable], Iterable] = lambda steps: steps,
-) -> Patterns:
-    """Integrate a whole series of frames in blocks.
+    dtype: np.dtype,
+    workers: int = 1,
+) -> Iterator[Patterns]:
+    """Integrate spans of a series of frames, several at a time, and give their patterns back in order.
+
+    A frame that cannot be read becomes a pattern of NaN, said in the log; the rest goes on.
 
     Parameters
     ----------
     read
-        Called with (start, stop), returns these frames, shape (stop − start, rows, columns).
-    n_frames
-        Length of the series.
+        Called with (start, stop), returns these frames, shape (stop − start, rows, columns); thread-safe.
+    spans
+        (start, stop) of each piece of work, see `spans_of`.
     integrator
-        What to apply to each block.
+        What to apply.
+    dtype
+        Type of the frames.
+    workers
+        Threads. At most two spans per worker are under way, which bounds the memory whatever the length.
+    """
+
+    blank = np.full((1, *integrator.shape), _invalid_value(dtype), dtype=dtype)
+
+    def work(span):
+        return integrator(_read_what_can_be(read, *span, blank))
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque()
+        for span in spans:
+            waiting.append(pool.submit(work, span))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def spans_of(start: int, stop: int, frame_bytes: int) -> list[tuple[int, int]]:
+    """Cut frames `start` to `stop` into spans of at most `BYTES_PER_TASK`, and at least one frame."""
+    step = max(1, int(BYTES_PER_TASK // frame_bytes))
+    return [(a, min(a + step, stop)) for a in range(start, stop, step)]
+
+
+def check_bad_share(valid: np.ndarray, *, max_bad_share: float) -> None:
+    """Refuse a series with too many bad frames, mention a few.
+
+    Parameters
+    ----------
+    valid
+        Shape (n_frames,), bool.
     max_bad_share
-        Fail when more than this share of the frames has no usable pixel.
-    block
-        Frames held in memory at a time.
-    progress
-        Wraps the iteration over blocks, for a progress bar.
+        integrate.max_bad_frames.
 
     Raises
     ------
     RawDataError
-        If too many frames are bad.
+        If more than `max_bad_share` of the frames are bad.
     """
-    n_bins = integrator.bins.q.size
-    intensity, sem, spottiness = (np.empty((n_frames, n_bins), dtype=np.float32) for _ in range(3))
-    valid = np.empty(n_frames, dtype=bool)
-    for start in progress(range(0, n_frames, block)):
-        part = slice(start, min(start + block, n_frames))
-        done = integrator(read(part.start, part.stop))
-        intensity[part], sem[part], spottiness[part], valid[part] = (
-            done.intensity,
-            done.sem,
-            done.spottiness,
-            done.valid,
-        )
-    n_bad = int(n_frames - valid.sum())
-    if n_bad > max_bad_share * n_frames:
+    n_bad = int(valid.size - np.count_nonzero(valid))
+    if n_bad > max_bad_share * valid.size:
         raise RawDataError(
-            f"{n_bad} of {n_frames} frames have no usable pixel (first: frame {int(np.argmin(valid))}), "
-            f"more than integrate.max_bad_frames = {max_bad_share}"
+            f"{n_bad} of {valid.size} frames cannot be read or have no usable pixel (first: frame "
+            f"{int(np.argmin(valid))}), more than integrate.max_bad_frames = {max_bad_share}"
         )
     if n_bad:
-        log.warning("%d of %d frames have no usable pixel and are marked invalid", n_bad, n_frames)
-    _warn_of_bias(intensity, spottiness)
-    return Patterns(integrator.bins.q, intensity, sem, spottiness, valid)
+        log.warning("%d of %d frames have no usable pixel and are marked invalid", n_bad, valid.size)
 
 
-def _warn_of_bias(intensity, spottiness):
-    """Say in how many bins the counts are so low that trimming shifts the mean."""
-    mean = intensity + spottiness
+def low_count_share(patterns: Patterns) -> float:
+    """Share of the bins whose mean lies below `SAFE_MEAN_COUNT` counts per pixel, where trimming lowers the mean."""
+    mean = patterns.intensity + patterns.spottiness
     finite = np.isfinite(mean)
-    share = np.count_nonzero(mean[finite] < SAFE_MEAN_COUNT) / max(1, np.count_nonzero(finite))
-    if share > 0.01:
-        log.warning(
-            "%.0f %% of all bins have fewer than %d counts per pixel: there a trimmed mean of Poisson counts lies more "
-            "than 1 %% below the mean; consider a smaller integrate.trim",
-            100 * share,
-            SAFE_MEAN_COUNT,
-        )
+    return float(np.count_nonzero(mean[finite] < SAFE_MEAN_COUNT) / max(1, np.count_nonzero(finite)))
+
+
+def _read_what_can_be(read, start, stop, blank):
+    try:
+        return read(start, stop)
+    except RawDataError as error:
+        if stop - start == 1:
+            log.warning("%s; this frame is marked invalid", error)
+            return blank
+        return np.concatenate([_read_what_can_be(read, k, k + 1, blank) for k in range(start, stop)])
+
+
+def _invalid_value(dtype):
+    """What marks a pixel as invalid in frames of this type (`kernels.patterns.valid_range`)."""
+    if dtype.kind == "f":
+        return np.nan
+    return np.iinfo(dtype).max if dtype.kind == "u" else -1

@@ -11,6 +11,11 @@ from .errors import ConfigError
 STRUCTURES = Path(__file__).resolve().parents[3] / "resources" / "structures"
 """The repository's structures; the package is used from a checkout (editable install)."""
 
+SAME_POSITION = 1e-3
+"""Atoms closer than this (fraction of a cell edge) share a site."""
+OCCUPANCY_ROUNDING = 0.002
+"""0.333 + 0.333 + 0.333 or 0.667 + 0.334 are meant to be 1."""
+
 
 @dataclass(frozen=True)
 class LineList:
@@ -54,11 +59,14 @@ def read_structure(name: str) -> gemmi.SmallStructure:
     Raises
     ------
     ConfigError
-        When the file is no CIF, or has no cell, no space group, no atoms, or an element without a form factor.
+        When the file is no CIF, or has no cell, no space group, no atoms, an element without a form factor, or a
+        position that holds more than one atom.
     """
     path = structure_path(name)
     try:
         structure = gemmi.read_small_structure(str(path))
+    except IndexError:
+        raise ConfigError(f"{path}: not a readable CIF: the file is empty") from None
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{path}: not a readable CIF: {error}") from None
     problem = _problem(structure)
@@ -81,6 +89,24 @@ def _problem(structure: gemmi.SmallStructure) -> str | None:
     for site in structure.sites:
         if site.element.atomic_number == 0 or site.element.it92 is None:
             return f"atom {site.label!r} is of no known element (_atom_site_type_symbol {site.type_symbol!r})"
+        if not np.isfinite([*site.fract.tolist(), site.occ, site.u_iso]).all():
+            return f"atom {site.label!r} lacks a number: coordinates, occupancy and displacement must be known"
+    return _overfull_site(structure.sites)
+
+
+def _overfull_site(sites: list[gemmi.SmallStructure.Site]) -> str | None:
+    """Which position of the asymmetric unit holds less than nothing or more than one atom, or None."""
+    for site in sites:
+        offsets = [np.subtract(other.fract.tolist(), site.fract.tolist()) for other in sites]
+        here = [
+            other
+            for other, offset in zip(sites, offsets, strict=True)
+            if np.abs(offset - np.round(offset)).max() < SAME_POSITION
+        ]
+        total = sum(other.occ for other in here)
+        if site.occ < 0 or total > 1 + OCCUPANCY_ROUNDING:
+            labels = " + ".join(f"{other.label} {other.occ:g}" for other in here)
+            return f"the occupancies of one position are {labels}, not between 0 and 1 (_atom_site_occupancy)"
     return None
 
 

@@ -25,8 +25,8 @@ def canonical_json(settings: BaseModel | dict | list) -> str:
 def code_hash(script: str | Path) -> str:
     """Hash of a stage's script and of every module of this package that it imports, directly or not.
 
-    Parsed code is hashed, not text: comments, docstrings and layout change nothing. The same on every checkout of
-    one revision; an upgrade of Python may change it once.
+    C beside a module of the same name belongs to it. Parsed code is hashed, not text: comments, docstrings and layout
+    change nothing. The same on every checkout of one revision; an upgrade of Python may change it once.
     """
     digest = hashlib.sha256()
     for path in sorted(_closure(Path(script).resolve()), key=lambda p: (p.parent.name, p.name)):
@@ -38,6 +38,23 @@ def file_sha256(path: str | Path) -> str:
     """sha256 of a (small) file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_fingerprint(paths: list[str | Path]) -> str:
+    """Short hash over the names and sizes of raw files and the first and last MiB of the first and last file.
+
+    Tells files that were exchanged or cut off; half a terabyte of frames is not read twice for a full checksum.
+    """
+    paths = [Path(path) for path in paths]
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+    for path in dict.fromkeys((paths[0], paths[-1])):
+        with open(path, "rb") as stream:
+            digest.update(stream.read(2**20))
+            stream.seek(max(0, path.stat().st_size - 2**20))
+            digest.update(stream.read())
+    return digest.hexdigest()[:16]
 
 
 def _closure(script: Path) -> set[Path]:
@@ -95,7 +112,9 @@ def _module_files(name: str) -> list[Path]:
 
 @cache
 def _parsed(path: Path) -> str:
-    return ast.dump(_WithoutDocstrings().visit(ast.parse(path.read_text(encoding="utf-8"))))
+    parsed = ast.dump(_WithoutDocstrings().visit(ast.parse(path.read_text(encoding="utf-8"))))
+    compiled = path.with_suffix(".c")
+    return parsed + (compiled.read_text(encoding="utf-8") if compiled.is_file() else "")
 
 
 class _WithoutDocstrings(ast.NodeTransformer):

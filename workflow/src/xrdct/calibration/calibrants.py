@@ -10,8 +10,8 @@ from pyFAI.calibrant import names as calibrant_names
 from ..errors import ConfigError
 from ..units import two_theta_from_q
 
-WEAK = 2.0
-"""Tabulated intensity (strongest line = 100) below which a ring need not be seen in a frame."""
+WEAK, STRONG = 2.0, 10.0
+"""Tabulated intensity (strongest line = 100) below which a ring need not be seen in a frame, and from which it must."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Calibrant:
         The same as scattering angles, rad.
     weak
         Whether the ring is too faint to be counted as missing, shape (n_rings,).
+    strong
+        Whether a frame without this ring cannot be of this calibrant, shape (n_rings,). Tables give intensities for
+        the innermost rings only; the others are neither weak nor strong.
     a
         Lattice parameter of a cubic calibrant in Å; None for other lattices.
     wavelength
@@ -41,6 +44,7 @@ class Calibrant:
     q: np.ndarray
     two_theta: np.ndarray
     weak: np.ndarray
+    strong: np.ndarray
     a: float | None
     wavelength: float
 
@@ -67,7 +71,7 @@ def find_calibrant(name: str, *, wavelength: float) -> Calibrant:
     reflections = table.config.reflections
     seen = wavelength < 2 * d
     q = 2 * np.pi / d[seen]
-    weak = np.array([r.intensity is not None and r.intensity < WEAK for r in reflections])[seen]
+    intensity = np.array([np.nan if r.intensity is None else r.intensity for r in reflections])[seen]
     a = _cubic_parameter(d, [r.hkl for r in reflections])
     labels = tuple(_label(r.hkl, i, cubic=a is not None) for i, r in enumerate(reflections))
     return Calibrant(
@@ -75,7 +79,8 @@ def find_calibrant(name: str, *, wavelength: float) -> Calibrant:
         hkl=tuple(label for label, s in zip(labels, seen, strict=True) if s),
         q=q,
         two_theta=two_theta_from_q(q, wavelength=wavelength),
-        weak=weak,
+        weak=intensity < WEAK,
+        strong=intensity >= STRONG,
         a=a,
         wavelength=wavelength,
     )

@@ -55,7 +55,7 @@ def check_points(points: RingPoints, refinement: Refinement, *, max_rms_deg: flo
 
 
 def check_missing(points: RingPoints, calibrant: Calibrant) -> None:
-    """Refuse a calibrant many of whose rings the frame does not show, as far out as it shows any."""
+    """Refuse a calibrant whose strong rings, or many of whose rings, are missing as far out as the frame shows any."""
     tried, count = points.tried, points.count()
     share = count / np.maximum(tried, 1)
     looked_at = (tried >= 5) & ~calibrant.weak
@@ -64,7 +64,7 @@ def check_missing(points: RingPoints, calibrant: Calibrant) -> None:
         raise CalibrationError(f"no ring of {calibrant.name} is seen in more than half of its sectors")
     expected = looked_at & (np.arange(len(tried)) <= np.flatnonzero(seen)[-1])
     missing = expected & (share < MISSED)
-    if missing.sum() > MISSING_SHARE * expected.sum():
+    if np.any(missing & calibrant.strong) or missing.sum() > MISSING_SHARE * expected.sum():
         names = ", ".join(calibrant.hkl[k] for k in np.flatnonzero(missing)[:6])
         raise CalibrationError(
             f"{missing.sum()} of the {expected.sum()} rings that {calibrant.name} should show are missing ({names}): "

@@ -154,12 +154,14 @@ def _refine_in_stages(
 def _describe_decisions(refinement: Refinement) -> list[str]:
     """Which parameters were refined, how well they are known, and why others were not refined."""
     unit = dict(zip(PARAMETERS, UNITS, strict=True))
-    known = ", ".join(f"{name} ± {refinement.uncertainty[name]:.2g} {unit[name]}" for name in refinement.free)
+    error = refinement.uncertainty
+    known = ", ".join(f"{name} ± {error[name]:.2g} {unit[name]}" for name in refinement.free)
+    tilts = {"rot1": np.degrees(refinement.geometry.rot1), "rot2": np.degrees(refinement.geometry.rot2)}
     messages = [f"refined: {known}"]
-    fixed = [name for name in PARAMETERS if name not in refinement.free]
-    messages += [
-        f"{name} is not refined: the rings on this frame would tell it only to ± {refinement.uncertainty[name]:.2g} "
-        f"{unit[name]}; it stays at {'zero' if name.startswith('rot') else 'its start value'}"
-        for name in fixed
-    ]
+    for name in (name for name in PARAMETERS if name not in refinement.free):
+        kept = f"{tilts[name] + 0.0:.2f}°" if name in tilts else "its start value"
+        messages.append(
+            f"{name} is not refined: the rings on this frame would tell it only to ± {error[name]:.2g} {unit[name]}; "
+            f"it stays at {kept}"
+        )
     return messages

@@ -33,15 +33,26 @@ def draw_calibration(calibration: Calibration) -> Figure:
 
 
 def _draw_cake(axes, calibration: Calibration) -> None:
-    cake = calibration.cake
-    shown = np.log1p(np.clip(cake.intensity, 0, None))
+    """The cake without the sectors that hold nothing: a strip detector sees a few degrees of the circle."""
+    cake, rings = calibration.cake, calibration.rings
+    seen = cake.q > 0.85 * rings[0].q_expected
+    # A row that is empty but for a corner of the detector would show nothing but itself.
+    rows = np.flatnonzero(np.isfinite(cake.intensity[:, seen]).mean(axis=1) > 0.1)
+    if len(rows) < 0.5 * len(cake.chi):
+        # Begin at the bottom, so that the arc at ±180° stays in one piece.
+        rows = rows[np.argsort((cake.chi[rows] + 90) % 360)]
+    shown = np.log1p(np.clip(cake.intensity[rows], 0, None))
     low, high = np.nanpercentile(shown, [2, 99.5])
-    axes.pcolormesh(cake.q, cake.chi, shown, cmap="gray_r", vmin=low, vmax=high, shading="nearest", rasterized=True)
+    place = np.arange(len(rows))
+    axes.pcolormesh(cake.q, place, shown, cmap="gray_r", vmin=low, vmax=high, shading="nearest", rasterized=True)
     for q in calibration.calibrant.q[calibration.calibrant.q < cake.q[-1]]:
         axes.axvline(q, color=RING_COLOUR, lw=0.5, alpha=0.6)
-    for ring in calibration.rings:
-        axes.text(ring.q_expected, 183, ring.hkl, rotation=90, fontsize=6, ha="center", va="bottom", color=RING_COLOUR)
-    axes.set(ylabel="chi (°)", xlabel="q (1/Å)", ylim=(-180, 180), yticks=range(-180, 181, 60))
+    for ring in rings:
+        label = {"rotation": 90, "fontsize": 6, "ha": "center", "va": "bottom", "color": RING_COLOUR}
+        axes.text(ring.q_expected, 1.01 * len(rows), ring.hkl, **label)
+    ticks = np.linspace(0, len(rows) - 1, 7).astype(int)
+    axes.set_yticks(ticks, [str(round(cake.chi[row])) for row in rows[ticks]])
+    axes.set(ylabel="chi (°), where there are pixels", xlabel="q (1/Å)", ylim=(-0.5, len(rows) - 0.5))
 
 
 def _draw_residual(figure: Figure, axes, calibration: Calibration) -> None:

@@ -124,8 +124,10 @@ def _fit_line(q, intensity, calibrant: Calibrant, k: int, fwhm: float, gap: floa
     high = (np.inf, q[-1], 4 * fwhm, 1, np.inf, np.inf)
     if len(q) < 7:
         return None
+    # Counting statistics: without it the foot, which tells the shape, has no say beside the top.
+    noise = np.sqrt(np.maximum(intensity, 1e-3 * top))
     try:
-        values, covariance = curve_fit(model, q, intensity, p0=start, bounds=(low, high), max_nfev=400)
+        values, covariance = curve_fit(model, q, intensity, p0=start, sigma=noise, bounds=(low, high), max_nfev=400)
     except RuntimeError:  # no convergence: the line is left out of the table
         return None
     height, centre, width, eta, offset, slope = values
@@ -189,8 +191,8 @@ def instrument_profile(lines: list[Line], *, wavelength: float, q_step: float, t
 def _caglioti(t: np.ndarray, fwhm: np.ndarray) -> tuple[float, float, float]:
     """U, V, W by least squares of FWHM² with the relative error of all widths alike."""
     grid = np.linspace(0, 1.2 * t.max(), 200)
-    for terms in ((2, 1, 0), (2, 0), (0,)):
-        if len(t) < len(terms) + 2 and terms != (0,):
+    for terms, least in (((2, 1, 0), 5), ((2, 0), 3), ((0,), 1)):
+        if len(t) < least:
             continue
         design = np.stack([t**n for n in terms], axis=1)
         values = np.linalg.lstsq(design / fwhm[:, None] ** 2, np.ones(len(t)), rcond=None)[0]

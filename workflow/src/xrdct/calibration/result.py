@@ -124,7 +124,8 @@ def build_calibration(
     step_q = pixel_step(geometry) * 2 * np.pi / calibrant.wavelength
     fwhm = np.where(np.isfinite(points.fwhm), points.fwhm, np.nanmedian(points.fwhm))
     fwhm_q = 2 * np.pi / calibrant.wavelength * np.cos(calibrant.two_theta / 2) * fwhm
-    n_bins = natural_bins(geometry, frame.shape) if n_bins is None else n_bins
+    natural = natural_bins(geometry, frame.shape)
+    n_bins = natural if n_bins is None else n_bins
     pattern = integrate_pattern(frame, valid, geometry, n_bins=n_bins, trim=trim, polarization=polarization)
     warnings = check_strangers(pattern, calibrant, fwhm_q=fwhm_q)
     lines = fit_lines(pattern, calibrant, fwhm_q=fwhm_q)
@@ -152,7 +153,7 @@ def build_calibration(
         a_scatter=float(np.std(a)),
         profile=profile,
         pattern=pattern,
-        cake=integrate_cake(frame, valid, geometry, n_bins=min(n_bins, 1200), polarization=polarization),
+        cake=integrate_cake(frame, valid, geometry, n_bins=natural // 2, polarization=polarization),
         messages=tuple(messages),
         warnings=tuple(warnings + doubts),
     )

@@ -10,11 +10,10 @@ from .refine import Refinement
 from .rings import RingPoints
 
 N_SECTORS = 24
-"""Sectors of 15°: wide enough for a median of several points on the innermost ring."""
-LEAST_POINTS = 2
-BENT_PPM = 1500.0
-"""Deviation of a sector from its ring's place that is worth a warning: shifts lattice parameters in the third figure
-if only that sector is seen."""
+"""Sectors of 15°: one point or more on the innermost ring, each the mean over an arc."""
+BENT_PPM, BENT_PX = 1500.0, 0.3
+"""Deviation of a sector from its ring's place that is worth a warning: a lattice parameter measured there alone is
+wrong in the third figure, and it is several times the error of a point."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,7 @@ def ring_table(calibrant: Calibrant, points: RingPoints, refinement: Refinement,
         on_ring = points.ring == k
         sectors = np.full(N_SECTORS, np.nan)
         for s in np.unique(sector[on_ring]):
-            values = deviation[on_ring & (sector == s)]
-            if len(values) >= LEAST_POINTS:
-                sectors[s] = np.median(values)
+            sectors[s] = np.median(deviation[on_ring & (sector == s)])
         q = line.q if line else np.nan
         ratio = q / calibrant.q[k]
         rings.append(
@@ -93,7 +90,7 @@ def ring_table(calibrant: Calibrant, points: RingPoints, refinement: Refinement,
 
 
 def bent_sectors(rings: tuple[Ring, ...], *, pixel_q: float) -> list[str]:
-    """One sentence for every ring that leaves its place by more than `BENT_PPM` in part of the circle.
+    """One sentence for every ring and part of the circle where it leaves its place by `BENT_PPM` and `BENT_PX`.
 
     Parameters
     ----------
@@ -102,22 +99,23 @@ def bent_sectors(rings: tuple[Ring, ...], *, pixel_q: float) -> list[str]:
     """
     sentences = []
     for ring in rings:
-        for first, last, ppm in _runs(ring.sector_ppm):
+        pixel = 1e6 * pixel_q / ring.q_expected
+        for first, last, ppm in _runs(ring.sector_ppm, limit=max(BENT_PPM, BENT_PX * pixel)):
             width = 360 / N_SECTORS
             start, end = -180 + first * width, -180 + (last + 1) * width
             end = end if end <= 180 else end - 360
             sentences.append(
                 f"ring {ring.hkl} is pulled by the sector from chi {start:.0f}° to {end:.0f}°: there it lies "
-                f"{ppm:+.0f} ppm ({ppm * 1e-6 * ring.q_expected / pixel_q:+.2f} px) off its place, as on a "
+                f"{ppm:+.0f} ppm ({ppm / pixel:+.2f} px) off its place, as on a "
                 "displaced detector module"
             )
     return sentences
 
 
-def _runs(ppm: np.ndarray) -> list[tuple[int, int, float]]:
-    """Neighbouring sectors (the circle is closed) bent to the same side: (first, last, median ppm)."""
+def _runs(ppm: np.ndarray, *, limit: float) -> list[tuple[int, int, float]]:
+    """Neighbouring sectors (the circle is closed) that are bent to the same side: (first, last, median ppm)."""
     n = len(ppm)
-    side = np.where(np.abs(np.nan_to_num(ppm)) > BENT_PPM, np.sign(np.nan_to_num(ppm)), 0)
+    side = np.where(np.abs(np.nan_to_num(ppm)) > limit, np.sign(np.nan_to_num(ppm)), 0)
     if np.all(side == side[0]):
         return [(0, n - 1, float(np.median(ppm)))] if side[0] else []
     # Begin where one run ends, so that none is cut at ±180°.

@@ -47,8 +47,10 @@ class FrameSource(ABC):
     def _read(self, start: int, stop: int) -> np.ndarray: ...
 
     @abstractmethod
-    def values(self, name: str) -> np.ndarray:
+    def values(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """A counter or motor position of every frame: shape (n_frames,), float64, unit as recorded.
+
+        With `start` and `stop` only those of frames `start` to `stop` − 1 (a series opens a file for each).
 
         Raises
         ------
@@ -56,9 +58,18 @@ class FrameSource(ABC):
             When there is no such name (the message lists what there is), or not one value per frame.
         """
 
+    def count_unwritten(self) -> int:
+        """Frames that the file has room for but does not hold, as after an aborted scan. No frame is read."""
+        return 0
+
     @abstractmethod
     def describe(self) -> dict:
         """Format, files, shape and type of the frames, as plain values that JSON can hold."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of one frame in memory."""
+        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
 
     def close(self) -> None:  # noqa: B027  (a source that keeps no file open has nothing to do)
         """Let go of open files; reading again opens them again."""

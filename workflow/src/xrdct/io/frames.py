@@ -2,12 +2,14 @@
 
 import glob
 import os
+import pickle
+import threading
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import RawDataError
-from .frame_source import FrameSource
+from .frame_source import FrameSource, missing_file
 from .hdf5_frames import Hdf5Frames
 from .image_series import ImageSeries
 
@@ -84,12 +86,26 @@ def _read_npy(path: Path) -> np.ndarray:
     try:
         image = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise RawDataError(f"{path}: no such file") from None
+        raise RawDataError(missing_file(path)) from None
     except (OSError, ValueError, EOFError) as error:
         raise RawDataError(f"{path}: not a NumPy file, or truncated ({error})") from None
     if image.ndim != 2 or image.dtype.kind not in "iufb":
         raise RawDataError(f"{path}: expected one image, found {image.dtype} of shape {image.shape}")
     return image
+
+
+class ThreadLocal:
+    """A series of frames that several threads read at once: each gets a copy with files of its own."""
+
+    def __init__(self, source: FrameSource):
+        self._pickled = pickle.dumps(source)
+        self._local = threading.local()
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """As `FrameSource.read`."""
+        if not hasattr(self._local, "source"):
+            self._local.source = pickle.loads(self._pickled)
+        return self._local.source.read(start, stop)
 
 
 def files_behind(path: str | Path, dataset: str | None = None) -> list[str]:

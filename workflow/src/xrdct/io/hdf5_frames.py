@@ -7,7 +7,8 @@ import numpy as np
 
 from ..errors import RawDataError
 from .frame_source import FrameSource
-from .hdf5_links import check_sources, follow, open_hdf5
+from .hdf5_layout import Segment, find_layout
+from .hdf5_links import follow, open_hdf5, reading
 from .nexus import find_stacks, read_recorded
 
 
@@ -29,49 +30,66 @@ class Hdf5Frames(FrameSource):
 
     def __init__(self, path: str | Path, dataset: str | None = None):
         self.path = Path(path)
-        self._file = None
-        with open_hdf5(self.path) as file:
+        self._open_part: tuple[Segment, h5py.Dataset] | None = None
+        with reading(self.path) as file:
             self.dataset = dataset or _only_stack(file)
-            frames = _frames_in(file, self.dataset)
-            self.files = check_sources(frames)
+            frames = _dataset(file, self.dataset)
+            layout = find_layout(frames)
             self.shape = (1, *frames.shape)[-3:]
             self.dtype = frames.dtype.newbyteorder("=")
             self.frames_per_chunk = frames.chunks[0] if frames.chunks and frames.ndim == 3 else 1
-
-    def _frames(self) -> h5py.Dataset:
-        """The open dataset. Sources are looked at again on every opening: files may have gone since."""
-        if self._file is None:
-            self._file = open_hdf5(self.path)
-            check_sources(_frames_in(self._file, self.dataset))
-        return _frames_in(self._file, self.dataset)
+        self.files = layout.files
+        self._joined_by_hdf5 = layout.segments is None
+        self.segments = layout.segments or [Segment(0, self.shape[0], self.path, self.dataset, 0)]
 
     def _read(self, start: int, stop: int) -> np.ndarray:
-        frames = self._frames()
         block = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        if not block.size:
-            return block
-        try:
-            _read_into(frames, block, start)
-        except OSError as error:
-            raise RawDataError(
-                f"{self.path}: {self.dataset}: frame {self._first_unreadable(start, stop)} cannot be read: "
-                f"truncated or damaged file ({error})"
-            ) from None
+        for segment in self.segments:
+            low, high = max(start, segment.start), min(stop, segment.stop)
+            if low < high:
+                self._read_part(segment, low, block[low - start : high - start])
+        gone = [str(file) for file in self.files if self._joined_by_hdf5 and not file.is_file()]
+        if gone:
+            raise RawDataError(f"{self.path}: {self.dataset} needs {', '.join(gone)}, which went missing")
         return block
 
-    def _first_unreadable(self, start: int, stop: int) -> int:
-        frames, one = self._frames(), np.empty((1, *self.shape[1:]), self.dtype)
-        for number in range(start, stop):
-            try:
-                _read_into(frames, one, number)
-            except OSError:
-                return number
-        return start
+    def _read_part(self, segment: Segment, start: int, out: np.ndarray) -> None:
+        """Fill `out` with the frames from `start` on, all of one segment."""
+        frames = self._opened(segment)
+        offset = segment.first - segment.start
+        try:
+            _read_into(frames, out, start + offset)
+        except OSError as error:
+            bad = next((i for i in range(len(out)) if not _is_readable(frames, start + offset + i)), 0)
+            raise RawDataError(
+                f"{self._place(segment, start + bad)} cannot be read: truncated or damaged file ({error})"
+            ) from None
+        unwritten = [i for i in range(len(out)) if not _is_written(frames, start + offset + i)]
+        if unwritten:
+            raise RawDataError(
+                f"{self._place(segment, start + unwritten[0])} was never written: "
+                "the scan was aborted, or is still being written"
+            )
 
-    def values(self, name: str) -> np.ndarray:
+    def _place(self, segment: Segment, number: int) -> str:
+        source = "" if segment.file == self.path else f" (in {segment.file})"
+        return f"{self.path}: {self.dataset}: frame {number}{source}"
+
+    def _opened(self, segment: Segment) -> h5py.Dataset:
+        """The dataset of a segment; one file is held open, the last one."""
+        if self._open_part is None or self._open_part[0] != segment:
+            self.close()
+            self._open_part = segment, _dataset(open_hdf5(segment.file), segment.dataset)
+        return self._open_part[1]
+
+    def count_unwritten(self) -> int:
+        """See `FrameSource.count_unwritten`."""
+        return sum(_count_unwritten(self._opened(segment)) for segment in self.segments)
+
+    def values(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """See `FrameSource.values`; where names are looked for: `nexus.read_recorded`."""
-        with open_hdf5(self.path) as file:
-            return read_recorded(file, self.dataset, name, self.shape[0])
+        with reading(self.path) as file:
+            return read_recorded(file, self.dataset, name, self.shape[0])[start:stop]
 
     def describe(self) -> dict:
         """See `FrameSource.describe`."""
@@ -85,16 +103,43 @@ class Hdf5Frames(FrameSource):
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._open_part is not None:
+            self._open_part[1].file.close()
+            self._open_part = None
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_file": None}
+        return {**self.__dict__, "_open_part": None}
 
 
-def _read_into(frames: h5py.Dataset, block: np.ndarray, start: int) -> None:
-    frames.read_direct(block, np.s_[start : start + len(block)] if frames.ndim == 3 else np.s_[None, :, :])
+def _read_into(frames: h5py.Dataset, out: np.ndarray, start: int) -> None:
+    if frames.ndim == 3:
+        frames.read_direct(out, np.s_[start : start + len(out)])
+    else:
+        frames.read_direct(out[0])
+
+
+def _is_readable(frames: h5py.Dataset, number: int) -> bool:
+    try:
+        frames[number if frames.ndim == 3 else ...]
+    except OSError:
+        return False
+    return True
+
+
+def _is_written(frames: h5py.Dataset, number: int) -> bool:
+    """Whether the file holds a frame: HDF5 returns its fill value for chunks that were never written."""
+    if frames.is_virtual or frames.chunks is None or frames.ndim != 3:
+        return True
+    return frames.id.get_chunk_info_by_coord((number, 0, 0)).byte_offset is not None
+
+
+def _count_unwritten(frames: h5py.Dataset) -> int:
+    if frames.is_virtual or frames.chunks is None or frames.ndim != 3:
+        return 0
+    per_frame = np.prod([-(-n // c) for n, c in zip(frames.shape[1:], frames.chunks[1:], strict=True)])
+    full = -(-frames.shape[0] // frames.chunks[0])
+    missing = full - frames.id.get_num_chunks() // int(per_frame)
+    return min(frames.shape[0], missing * frames.chunks[0])
 
 
 def _only_stack(file: h5py.File) -> str:
@@ -109,16 +154,17 @@ def _only_stack(file: h5py.File) -> str:
     raise RawDataError(f"{file.filename}: no dataset of shape (n_frames, rows, columns){hint}")
 
 
-def _frames_in(file: h5py.File, dataset: str) -> h5py.Dataset:
-    frames = follow(file, dataset)
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    frames = follow(file, name)
     if frames is None:
         there = ", ".join(sorted(find_stacks(file))) or "none"
-        raise RawDataError(f"{file.filename}: no dataset {dataset!r}; stacks of frames in it: {there}")
+        raise RawDataError(f"{file.filename}: no dataset {name!r}; stacks of frames in it: {there}")
     if not isinstance(frames, h5py.Dataset):
-        raise RawDataError(f"{file.filename}: {dataset!r} is a group, not a dataset")
-    if frames.ndim not in (2, 3) or frames.dtype.kind not in "iufb" or not frames.size:
+        raise RawDataError(f"{file.filename}: {name!r} is a group, not a dataset")
+    empty = not frames.size and not frames.is_virtual
+    if frames.ndim not in (2, 3) or frames.dtype.kind not in "iufb" or empty:
         raise RawDataError(
-            f"{file.filename}: {dataset!r} is {frames.dtype} of shape {frames.shape}; "
+            f"{file.filename}: {name!r} is {frames.dtype} of shape {frames.shape}; "
             "expected numbers of shape (n_frames, rows, columns)"
         )
     return frames

@@ -1,14 +1,11 @@
-"""HDF5 files as beamlines write them: external links and virtual datasets, with every missing part named.
+"""HDF5 files and the links in them: what is missing, truncated or damaged is named."""
 
-HDF5 fills a virtual dataset with zeros, without a word, where a source is missing, truncated or too short.
-Nothing here trusts it: every source is opened and measured before a frame is read.
-"""
-
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers bitshuffle-LZ4 and the other detector compressions with HDF5)
-import numpy as np
 
 from ..errors import RawDataError
 from .frame_source import missing_file
@@ -29,6 +26,24 @@ def open_hdf5(path: str | Path) -> h5py.File:
         return h5py.File(path, "r")
     except OSError as error:
         raise RawDataError(f"{path}: {_open_failure(path, str(error))}") from None
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[h5py.File]:
+    """Open for reading, and name the file too when HDF5 stumbles over damage further in.
+
+    Raises
+    ------
+    RawDataError
+        As `open_hdf5`; also for what cannot be read inside the block.
+    """
+    with open_hdf5(path) as file:
+        try:
+            yield file
+        except RawDataError:
+            raise
+        except (OSError, RuntimeError, KeyError) as error:
+            raise RawDataError(f"{path}: truncated or damaged: {error}") from None
 
 
 def _open_failure(path: Path, message: str) -> str:
@@ -86,83 +101,9 @@ def locate(name: str, container: Path) -> Path:
     """
     if name == ".":
         return container
+    name = name.replace("%%", "%")
     wanted = Path(name)
     places = [wanted] if wanted.is_absolute() else []
     relative = wanted.name if wanted.is_absolute() else wanted
     places += [container.parent / relative, container.resolve().parent / relative]
     return next((place for place in places if place.is_file()), places[0])
-
-
-def check_sources(dataset: h5py.Dataset) -> list[Path]:
-    """Every file that holds a part of `dataset`, after a look into each.
-
-    Raises
-    ------
-    RawDataError
-        With one line for every source that is missing, truncated, lacks the dataset or is too short, and for
-        frames that no source covers.
-    """
-    files, problems = set(), []
-    _visit(dataset, files, problems)
-    if problems:
-        raise RawDataError("\n".join(dict.fromkeys(problems)))
-    return sorted(files)
-
-
-def _visit(dataset: h5py.Dataset, files: set[Path], problems: list[str]) -> None:
-    container = Path(dataset.file.filename)
-    files.add(container)
-    if not dataset.is_virtual:
-        return
-    here = f"{container}: virtual dataset {dataset.name}"
-    covered = np.zeros(dataset.shape[0] if dataset.ndim else 0, bool)
-    needed: dict[tuple[str, str], np.ndarray] = {}
-    for mapping in dataset.virtual_sources():
-        covered[_selected_frames(mapping.vspace, len(covered))] = True
-        key = (mapping.file_name, mapping.dset_name)
-        whole = mapping.src_space.get_select_type() == h5py.h5s.SEL_ALL
-        extent = _length(mapping.vspace) if whole else _extent(mapping.src_space)
-        needed[key] = np.maximum(needed.get(key, 0), extent)
-    if not covered.all():
-        gap = np.flatnonzero(~covered)
-        problems.append(f"{here}: no source for {len(gap)} of {len(covered)} frames (first: {gap[0]})")
-    for (file_name, name), extent in needed.items():
-        path = locate(file_name, container)
-        if not path.is_file():
-            problems.append(f"{here} needs {path}, which is missing")
-            continue
-        try:
-            with open_hdf5(path) as file:
-                _visit_source(follow(file, name), f"{here} needs {name} in {path}", extent, files, problems)
-        except RawDataError as error:
-            problems.append(f"{here}: {error}")
-
-
-def _visit_source(source, wanted: str, extent: np.ndarray, files: set[Path], problems: list[str]) -> None:
-    if not isinstance(source, h5py.Dataset):
-        problems.append(f"{wanted}, which does not exist there")
-    elif source.ndim != len(extent) or (np.array(source.shape) < extent).any():
-        problems.append(f"{wanted} with at least {tuple(map(int, extent))} values, but it has {source.shape}")
-    else:
-        _visit(source, files, problems)
-
-
-def _extent(space: h5py.h5s.SpaceID) -> np.ndarray:
-    """Smallest shape that holds the selection of a mapping in its source."""
-    return np.array(space.get_select_bounds()[1]) + 1
-
-
-def _length(space: h5py.h5s.SpaceID) -> np.ndarray:
-    """Shape of the box that a selection fills."""
-    first, last = space.get_select_bounds()
-    return np.array(last) - first + 1
-
-
-def _selected_frames(space: h5py.h5s.SpaceID, n_frames: int) -> np.ndarray:
-    """Indices along the first axis that a mapping fills."""
-    if space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.is_regular_hyperslab():
-        start, stride, count, block = (axis[0] for axis in space.get_regular_hyperslab())
-        frames = start + stride * np.arange(count)[:, None] + np.arange(block)
-        return frames.ravel()
-    first, last = (bound[0] for bound in space.get_select_bounds())
-    return np.arange(first, min(last + 1, n_frames))

@@ -12,7 +12,7 @@ NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 def header_value(header: Mapping, name: str, *, origin: Path) -> float:
     """The number that `name` has in a header.
 
-    Looked for as a key; in ESRF's paired lists (``motor_mne``/``motor_pos``, ``counter_mne``/``counter_pos``);
+    Looked for as a key; in ESRF's paired lists (``motor_mne`` with ``motor_pos``, and the same of counters);
     then in comment lines of a Dectris detector, such as ``# Exposure_time 0.0100000 s``.
 
     Raises

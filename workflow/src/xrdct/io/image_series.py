@@ -63,14 +63,13 @@ class ImageSeries(FrameSource):
             raise RawDataError(f"{file}: pixels are {frame.dtype}, but {self.files[0]} has {self.dtype}")
         return frame
 
-    def values(self, name: str) -> np.ndarray:
+    def values(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """See `FrameSource.values`; `name` is a header key (`image_header.header_value`)."""
         if len(self.files) != self.shape[0]:
             raise RawDataError(
-                f"{self.path}: {len(self.files)} files with {self.shape[0]} frames: reading {name!r} needs one "
-                "header per frame"
+                f"{self.path}: {len(self.files)} files with {self.shape[0]} frames: {name!r} needs a header per frame"
             )
-        return np.array([header_value(load_header(file), name, origin=file) for file in self.files])
+        return np.array([header_value(load_header(file), name, origin=file) for file in self.files[start:stop]])
 
     def describe(self) -> dict:
         """See `FrameSource.describe`."""

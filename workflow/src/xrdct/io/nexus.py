@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ..errors import RawDataError
-from .hdf5_links import follow, open_hdf5
+from .hdf5_links import follow, reading
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class ScanInfo:
     """Counters and motors with one value per frame."""
     linked: bool
     """Whether the scan lives in another file that this one links to."""
+    others: tuple[str, ...] = ()
+    """Further stacks, of detectors that took less data."""
 
     @property
     def n_frames(self) -> int:
@@ -44,9 +46,9 @@ def list_scans(path: str | Path) -> list[ScanInfo]:
     Raises
     ------
     RawDataError
-        When the file cannot be opened, a link to a scan is broken, or a scan has several stacks of frames.
+        When the file cannot be opened, or a link in a scan is broken.
     """
-    with open_hdf5(path) as file:
+    with reading(path) as file:
         scans = {name: follow(file, name) for name in file}
         return [
             _describe_scan(file, name)
@@ -66,12 +68,12 @@ def _describe_scan(file: h5py.File, name: str) -> ScanInfo:
     title = follow(file, f"{name}/title")
     text = title.asstr()[()] if isinstance(title, h5py.Dataset) and title.dtype.kind in "OS" else ""
     stacks = find_stacks(file, name)
-    if len(stacks) > 1:
-        raise RawDataError(f"{file.filename}: scan {name} has several stacks of frames: {', '.join(sorted(stacks))}")
-    dataset, shape = next(iter(stacks.items()), (None, ()))
+    # Largest first: a camera that looks on has fewer or smaller frames than the area detector.
+    dataset, *others = sorted(stacks, key=lambda path: (-np.prod(stacks[path], dtype=float), path)) or [None]
+    shape = stacks[dataset] if dataset else ()
     recorded = _names_per_frame(file, dataset, shape[0]) if dataset else ()
     linked = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
-    return ScanInfo(name, text, dataset, shape, recorded, linked)
+    return ScanInfo(name, text, dataset, shape, recorded, linked, tuple(others))
 
 
 def find_stacks(file: h5py.File, below: str = "/", *, ndim: int = 3) -> dict[str, tuple[int, ...]]:
@@ -87,7 +89,7 @@ def find_stacks(file: h5py.File, below: str = "/", *, ndim: int = 3) -> dict[str
         info = h5py.h5o.get_info(node.id)
         key = (info.fileno, info.addr)
         if isinstance(node, h5py.Dataset):
-            if node.ndim == ndim and node.dtype.kind in "iuf" and node.size:
+            if node.ndim == ndim and node.dtype.kind in "iuf" and (node.size or node.is_virtual):
                 found.setdefault(key, []).append(path)
                 shapes[key] = node.shape
         elif key not in seen:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+import zarr
 
 from .. import __version__
 from ..errors import StoreError
@@ -30,6 +31,7 @@ FORMS = {
         "intensity": ("line", "point", "q"),
         "sem": ("line", "point", "q"),
         "spottiness": ("line", "point", "q"),
+        "kept": ("line", "point", "q"),
         "omega": ("line", "point"),
         "translation": ("line", "point"),
         "monitor": ("line", "point"),
@@ -48,12 +50,16 @@ FORMS = {
 """Variables that a store of each kind holds, with their dims."""
 
 CHUNKS = {
-    "patterns": {"q": 64},
+    "patterns": {"line": 1, "q": 64},
     "sinogram": {"q": 16},
     "volume": {"y": 64, "x": 64},
     "maps": {"phase": 1},
 }
 """Chunk lengths by dim, chosen for how the next step reads; dims not named are not split."""
+
+SHARDS = {"patterns": {"line": 8}}
+"""Lengths by dim of the files that hold several chunks; dims not named are not split. Network file systems suffer from
+many small files. Kinds that are not named have one chunk per file."""
 
 
 @contextmanager
@@ -90,24 +96,108 @@ def write_store(
         Checksum or fingerprint of every input by name, recorded.
     """
     check_form(dataset, kind, origin=str(store))
-    provenance = {
-        "settings": settings,
-        "inputs": inputs,
-        "xrdct": __version__,
-        "git_revision": git_revision(),
-    }
-    attrs = {"kind": kind, "format": FORMAT, **dataset.attrs}
-    content = content_hashes(dataset.assign_attrs(attrs))
-    complete = dataset.assign_attrs(attrs | {"provenance": json.dumps(provenance, sort_keys=True)})
-    # A chunk that was never written reads as the fill value without a word: write all, so that a missing one shows.
-    encoding = {
-        name: {"chunks": _chunks(v, kind), "write_empty_chunks": True} for name, v in complete.data_vars.items()
-    }
+    complete = dataset.assign_attrs(_stamp(dataset.attrs, kind, settings, inputs))
+    encoding = {name: _encoding(v.dims, v.shape, kind) for name, v in complete.data_vars.items()}
     with replaced_when_whole(store) as partial:
         complete.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-    text = json.dumps({"store": Path(store).name, "kind": kind, "format": FORMAT, "sha256": content}, indent=1)
-    with replaced_when_whole(manifest) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+    _write_manifest(content_hashes(complete), store, manifest, kind)
+
+
+class GrowingStore:
+    """A store that is filled block by block along its first dim, so that it need not fit into memory.
+
+    A job that was killed goes on after the last whole block when it is started again with the same key. The store
+    gets its name, and its manifest, when the last block is in.
+
+    Parameters
+    ----------
+    store, manifest
+        Paths of the Zarr folder and of the JSON file beside it.
+    kind
+        One of `FORMS`.
+    arrays
+        Dims, shape, dtype and attributes of every variable that will be filled; all share the first dim.
+    coords, attrs
+        Coordinates and attributes, as for `xarray.Dataset`.
+    settings, inputs
+        Recorded, as in `write_store`.
+    key
+        Says whether a partial store found there is of the same work.
+    """
+
+    def __init__(
+        self,
+        store: str | Path,
+        manifest: str | Path,
+        *,
+        kind: str,
+        arrays: dict[str, tuple[tuple[str, ...], tuple[int, ...], type, dict]],
+        coords: dict,
+        attrs: dict,
+        settings: dict,
+        inputs: dict,
+        key: str,
+    ):
+        self.store, self.manifest, self.kind = Path(store), Path(manifest), kind
+        self.length = next(iter(arrays.values()))[1][0]
+        self.block = SHARDS[kind][next(iter(arrays.values()))[0][0]]
+        """Rows of the first dim that make a whole block; only the last one may be shorter."""
+        self._partial = self.store.with_name(f".{self.store.name}.growing")
+        self._progress = self._partial.with_suffix(".json")
+        self._key = key
+        self.done = self._rows_done()
+        """Rows of the first dim that are in."""
+        if not self.done:
+            self._create(arrays, coords, _stamp(attrs, kind, settings, inputs))
+        self._group = zarr.open_group(self._partial, mode="r+")
+
+    def append(self, values: dict[str, np.ndarray]) -> None:
+        """Write the next rows of every variable."""
+        n = len(next(iter(values.values())))
+        stop = self.done + n
+        if n != min(self.block, self.length - self.done):
+            raise ValueError(f"{n} rows at {self.done} of {self.length}: blocks are of {self.block} rows")
+        for name, part in values.items():
+            self._group[name][self.done : stop] = part
+        self.done = stop
+        with replaced_when_whole(self._progress) as partial:
+            partial.write_text(json.dumps({"key": self._key, "done": self.done}))
+
+    def read(self, name: str) -> np.ndarray:
+        """What stands in a variable so far."""
+        return self._group[name][...]
+
+    def finish(self) -> None:
+        """Check the form, give the store its name, write the manifest."""
+        if self.done != self.length:
+            raise ValueError(f"{self.done} of {self.length} rows are in")
+        dataset = _open(self._partial)
+        check_form(dataset, self.kind, origin=str(self.store))
+        content = content_hashes(dataset)
+        _remove(self.store)
+        self._partial.rename(self.store)
+        _write_manifest(content, self.store, self.manifest, self.kind)
+        _remove(self._progress)
+
+    def _rows_done(self) -> int:
+        try:
+            progress = json.loads(self._progress.read_text())
+        except (OSError, json.JSONDecodeError):
+            return 0
+        return progress["done"] if progress["key"] == self._key and self._partial.is_dir() else 0
+
+    def _create(self, arrays, coords, attrs):
+        _remove(self._progress)
+        _remove(self._partial)
+        self._partial.parent.mkdir(parents=True, exist_ok=True)
+        xr.Dataset(coords=coords, attrs=attrs).to_zarr(self._partial, mode="w", zarr_format=3, consolidated=False)
+        group = zarr.open_group(self._partial, mode="r+")
+        for name, (dims, shape, dtype, attributes) in arrays.items():
+            encoding = _encoding(dims, shape, self.kind)
+            config = {"write_empty_chunks": encoding.pop("write_empty_chunks")}
+            group.create_array(
+                name, shape=shape, dtype=dtype, dimension_names=dims, attributes=attributes, config=config, **encoding
+            )
 
 
 def read_store(store: str | Path, kind: str) -> xr.Dataset:
@@ -121,10 +211,7 @@ def read_store(store: str | Path, kind: str) -> xr.Dataset:
     if not Path(store).is_dir():
         raise StoreError(f"{store}: no such store; run the step that makes it")
     try:
-        with warnings.catch_warnings():
-            # Snakemake leaves its .snakemake_timestamp inside every folder that a rule makes.
-            warnings.filterwarnings("ignore", message=r"Object at \.snakemake_timestamp")
-            dataset = xr.open_zarr(store, consolidated=False, chunks=None)
+        dataset = _open(store)
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"{store}: cannot be opened as a Zarr store: {error}") from error
     found = (dataset.attrs.get("kind"), dataset.attrs.get("format"))
@@ -209,9 +296,34 @@ def _attrs_text(attrs: dict) -> str:
     return json.dumps(attrs, sort_keys=True, default=lambda value: np.asarray(value).tolist())
 
 
-def _chunks(variable: xr.DataArray, kind: str) -> tuple[int, ...]:
-    wanted = CHUNKS[kind]
-    return tuple(min(n, wanted.get(dim, n)) for dim, n in zip(variable.dims, variable.shape, strict=True))
+def _open(store):
+    with warnings.catch_warnings():
+        # Snakemake leaves its .snakemake_timestamp inside every folder that a rule makes.
+        warnings.filterwarnings("ignore", message=r"Object at \.snakemake_timestamp")
+        return xr.open_zarr(store, consolidated=False, chunks=None)
+
+
+def _stamp(attrs, kind, settings, inputs):
+    """A store's own attributes with its kind, format and provenance."""
+    provenance = {"settings": settings, "inputs": inputs, "xrdct": __version__, "git_revision": git_revision()}
+    return {"kind": kind, "format": FORMAT, **attrs, "provenance": json.dumps(provenance, sort_keys=True)}
+
+
+def _write_manifest(content, store, manifest, kind):
+    text = json.dumps({"store": Path(store).name, "kind": kind, "format": FORMAT, "sha256": content}, indent=1)
+    with replaced_when_whole(manifest) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def _encoding(dims, shape, kind):
+    """How a variable lies on disk: chunks, and shards where a file holds several chunks."""
+    chunks = tuple(min(n, CHUNKS[kind].get(dim, n)) for dim, n in zip(dims, shape, strict=True))
+    # A chunk that was never written reads as the fill value without a word: write all, so that a missing one shows.
+    encoding = {"chunks": chunks, "write_empty_chunks": True}
+    if kind in SHARDS:
+        wanted = (SHARDS[kind].get(dim, n) for dim, n in zip(dims, shape, strict=True))
+        encoding["shards"] = tuple(-(-n // chunk) * chunk for n, chunk in zip(wanted, chunks, strict=True))
+    return encoding
 
 
 def _remove(path: Path) -> None:

@@ -19,9 +19,7 @@ def frame_columns(scan: Scan) -> np.ndarray:
     """Column of every frame of a subset in acquisition order, shape (n_projections, n_positions)."""
     forwards = np.arange(scan.n_positions)
     backwards = forwards[::-1]
-    return np.stack(
-        [backwards if scan.zigzag and line % 2 else forwards for line in range(scan.n_projections)]
-    )
+    return np.stack([backwards if scan.zigzag and line % 2 else forwards for line in range(scan.n_projections)])
 
 
 def motor_positions(scan: Scan) -> np.ndarray:
@@ -36,6 +34,4 @@ def beam_intensity(scan: Scan, beam: Beam) -> np.ndarray:
     """
     frame = np.arange(scan.n_subsets * scan.n_projections * scan.n_positions)
     since_topup = (frame % beam.topup_frames) / beam.topup_frames
-    return ((1 - beam.monitor_decay) ** since_topup).reshape(
-        scan.n_subsets, scan.n_projections, scan.n_positions
-    )
+    return ((1 - beam.monitor_decay) ** since_topup).reshape(scan.n_subsets, scan.n_projections, scan.n_positions)

@@ -1,24 +1,9 @@
-"""``xrdct simulate``: write a simulated beamtime."""
+"""What `xrdct simulate` does; its arguments are declared in `cli`."""
 
 import time
-from pathlib import Path
 
-from .parameters import PRESETS, load_parameters
+from .parameters import load_parameters
 from .simulate import simulate
-
-
-def add_parser(subparsers) -> None:
-    """Register the command."""
-    known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
-    parser = subparsers.add_parser(
-        "simulate", help="write the raw files of a simulated beamtime, with the truth"
-    )
-    parser.add_argument(
-        "parameters", metavar="PRESET_OR_FILE", help=f"preset ({known}) or parameter file (YAML)"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write to")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one per core)")
-    parser.set_defaults(run=run)
 
 
 def run(args) -> int:

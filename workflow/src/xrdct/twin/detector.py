@@ -47,8 +47,10 @@ def place_pixels(detector: Detector, beam: Beam, *, beamstop_px: float = 0) -> P
     s = p / length[..., None]
     q = 2 * np.pi / wavelength(beam.energy_kev) * np.linalg.norm(s - b, axis=-1)
     solid_angle = (p[..., 0] / length) ** 3
-    horizontal = np.array([0.0, 0.0, 1.0]) - b[2] * b
-    horizontal /= np.linalg.norm(horizontal)
+    # The rows were horizontal before the detector leant by `tilt` towards u, about the axis w, without turning.
+    u = np.array([-np.sin(tilt), np.cos(tilt) * np.sin(lean), np.cos(tilt) * np.cos(lean)])
+    w = np.array([0, np.cos(lean), -np.sin(lean)])
+    horizontal = np.cos(lean) * u - np.sin(lean) * w
     vertical = np.cross(b, horizontal)
     f = beam.polarization
     polarisation = 1 - (1 + f) / 2 * (s @ horizontal) ** 2 - (1 - f) / 2 * (s @ vertical) ** 2

@@ -1,5 +1,6 @@
 """Raw files as a beamline writes them, and the truth beside them. Each is renamed into place when it is whole."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -40,9 +41,9 @@ def _remove(path: Path) -> None:
 
 def write_subset(
     master: Path,
-    lines: Iterable[np.ndarray],
+    blocks: Iterable[np.ndarray],
     *,
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, int, int],
     counters: dict[str, np.ndarray],
     title: str,
     start_time: str,
@@ -55,10 +56,10 @@ def write_subset(
     ----------
     master
         ``<folder>/<name>.h5``; the frames go to ``<folder>/<name>/pilatus_0000.h5``, bitshuffle-LZ4, a frame a chunk.
-    lines
-        Frames line by line, each (n_positions, n_rows, n_columns) int32.
+    blocks
+        The frames in acquisition order, in blocks (n, n_rows, n_columns) int32 of any length.
     shape
-        Lines, positions, rows, columns.
+        Frames, rows, columns.
     counters
         `mon`, `rot` (degrees) and `ty` (mm), one value per frame, shape (n_frames,).
     title, start_time, sample
@@ -66,18 +67,17 @@ def write_subset(
     stamp
         Kept in the master file: which parameters made it.
     """
-    n_lines, n_positions, *frame = shape
-    n_frames = n_lines * n_positions
+    n_frames, *frame = shape
     data = master.with_suffix("") / "pilatus_0000.h5"
     master.unlink(missing_ok=True)
     with whole(data) as part, h5py.File(part, "w", libver="v110") as file:
         dataset = file.create_dataset(
             FRAMES, (n_frames, *frame), "int32", chunks=(1, *frame), **hdf5plugin.Bitshuffle(cname="lz4")
         )
-        for k, line in enumerate(lines):
-            dataset[k * n_positions : (k + 1) * n_positions] = line
-    layout = h5py.VirtualLayout((n_frames, *frame), "int32")
-    layout[:] = h5py.VirtualSource(f"{data.parent.name}/{data.name}", FRAMES, (n_frames, *frame))
+        start = 0
+        for block in blocks:
+            dataset[start : start + len(block)] = block
+            start += len(block)
     with whole(master) as part, h5py.File(part, "w", libver="v110") as file:
         file.attrs[STAMP] = stamp
         file.attrs["creator"] = "xrdct.twin"
@@ -86,7 +86,7 @@ def write_subset(
         _group(entry, "sample", "NXsample")["name"] = sample
         instrument = _group(entry, "instrument", "NXinstrument")
         detector = _group(instrument, "pilatus", "NXdetector")
-        detector.create_virtual_dataset("data", layout)
+        _show_frames(detector, f"{data.parent.name}/{data.name}", shape)
         positioners = _group(instrument, "positioners", "NXcollection")
         measurement = _group(entry, "measurement", "NXcollection")
         measurement["pilatus"] = h5py.SoftLink("/1.1/instrument/pilatus/data")
@@ -96,6 +96,18 @@ def write_subset(
             positioners[name] = counters[name]
             for dataset in (positioners[name], measurement[name]):
                 dataset.attrs["units"] = unit
+
+
+def _show_frames(group: h5py.Group, source: str, shape: tuple[int, int, int]) -> None:
+    """Virtual dataset ``data`` of the frames in the file `source` (relative to this one).
+
+    Through h5py's low-level calls, because `create_virtual_dataset` stores the time and no two files would be equal.
+    """
+    space = h5py.h5s.create_simple(shape)
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_obj_track_times(False)
+    creation.set_virtual(space, source.encode(), FRAMES.encode(), space)
+    h5py.h5d.create(group.id, b"data", h5py.h5t.NATIVE_INT32, space, creation)
 
 
 def _group(parent: h5py.Group, name: str, nexus_class: str) -> h5py.Group:
@@ -122,6 +134,17 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
     """Write a mask as EDF: 1 where a pixel is bad."""
     with whole(path) as part:
         fabio.edfimage.EdfImage(data=mask.astype(np.uint8)).write(str(part))
+
+
+def write_record(path: Path, parameters: dict, stamp: str) -> None:
+    """Write down which parameters a beamtime was made from: the last file, so that it stands for all of them."""
+    with whole(path) as part:
+        part.write_text(json.dumps({STAMP: stamp, "parameters": parameters}, indent=1) + "\n", encoding="utf-8")
+
+
+def has_record(path: Path, stamp: str) -> bool:
+    """Whether a beamtime of these parameters was written to its end."""
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))[STAMP] == stamp
 
 
 def write_truth(path: Path, truth: xr.Dataset) -> None:

@@ -28,12 +28,14 @@ def material_images(patterns: np.ndarray, q: np.ndarray, pixels: Pixels) -> np.n
     return np.stack([np.interp(pixels.q.ravel(), q, pattern) for pattern in patterns]) * open_pixels
 
 
+def air_pattern(air: Air | None, q: np.ndarray) -> np.ndarray:
+    """Counts per pixel of full solid angle that the air scatters at `q` (1/Å) at full intensity, the shape of `q`."""
+    return np.zeros_like(q) if air is None else air.level + air.rise * np.exp(-q / air.q_decay)
+
+
 def air_image(air: Air | None, pixels: Pixels) -> np.ndarray:
     """Counts of the air scatter in every pixel at full intensity, shape (n_pixels,); the beamstop hides it too."""
-    if air is None:
-        return np.zeros(pixels.q.size)
-    level = air.level + air.rise * np.exp(-pixels.q / air.q_decay)
-    return (level * np.where(pixels.shadow, 0, pixels.efficiency)).ravel()
+    return (air_pattern(air, pixels.q) * np.where(pixels.shadow, 0, pixels.efficiency)).ravel()
 
 
 def expected_counts(

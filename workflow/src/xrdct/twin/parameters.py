@@ -89,9 +89,7 @@ class Cell(Section):
     @property
     def pitch_mm(self) -> float:
         """Thickness of one winding."""
-        layers = (
-            2 * (self.separator_um + self.anode_um + self.cathode_um) + self.copper_um + self.aluminium_um
-        )
+        layers = 2 * (self.separator_um + self.anode_um + self.cathode_um) + self.copper_um + self.aluminium_um
         return layers / 1000
 
     @model_validator(mode="after")
@@ -146,7 +144,7 @@ class State(Section):
     """Structure of the cathode."""
     anode: tuple[Region, ...]
     """Regions of the anode; the first should cover everything."""
-    lattice: dict[str, LatticeParameters] = {}
+    lattice: dict[str, LatticeParameters] = Field(default={})
     """Lattice parameters of this state, by structure."""
 
 
@@ -213,7 +211,7 @@ class Beam(Section):
 
 
 class Instrument(Section):
-    """Width of the lines: pseudo-Voigt whose FWHM in q is sqrt(fwhm² + (fwhm_slope q)²), widened by crystallite size."""
+    """Width of the lines: pseudo-Voigt of FWHM sqrt(fwhm² + (fwhm_slope q)²) in q, widened by crystallite size."""
 
     fwhm: Positive
     """1/Å at q = 0."""
@@ -223,7 +221,7 @@ class Instrument(Section):
     """Lorentzian share."""
     size_nm: Positive = 150
     """Size of the crystallites of phases that `sizes_nm` does not name; the Scherrer width is 0.9·2π/size."""
-    sizes_nm: dict[str, Positive] = {}
+    sizes_nm: dict[str, Positive] = Field(default={})
     """Size of the crystallites, by structure."""
 
 

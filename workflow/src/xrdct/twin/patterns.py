@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from ..errors import ConfigError
+from ..phases import read_structure
 from .parameters import Amorphous, Instrument, LatticeParameters
 from .structures import Crystal, Lines, diffuse, powder_lines, read_crystal
 
 Q_STEP = 0.0005
 """1/Å: a line of 0.01 is sampled 20 times, linear interpolation errs by less than 1e-3 of its height."""
-REACH = 40.0
-"""Lines are summed out to this many FWHM; the Lorentzian tail beyond holds under 1 % of it."""
+BEYOND = 1.0
+"""1/Å: lines this far beyond the grid are counted too, for their tails reach into it."""
 
 
 def q_grid(q_max: float) -> np.ndarray:
@@ -21,7 +23,7 @@ def crystal_pattern(crystal: Crystal, q: np.ndarray, *, instrument: Instrument, 
 
     The powder average of the interference function is (2π²/V² q²) Σ|F|² δ(q − q_hkl) e² per volume.
     """
-    lines = powder_lines(crystal, q[-1])
+    lines = powder_lines(crystal, q[-1] + BEYOND)
     return 2 * np.pi**2 * broaden(lines, q, instrument=instrument, size_nm=size_nm) + diffuse(crystal, q)
 
 
@@ -32,8 +34,8 @@ def broaden(lines: Lines, q: np.ndarray, *, instrument: Instrument, size_nm: flo
     for centre, area in zip(lines.q, lines.intensity, strict=True):
         width = np.hypot(instrument.fwhm, instrument.fwhm_slope * centre)
         width, eta = widen(width, instrument.eta, size_width)
-        first, last = np.searchsorted(q, [centre - REACH * width, centre + REACH * width])
-        pattern[first:last] += area * pseudo_voigt(q[first:last] - centre, width, eta)
+        # Over the whole grid: a tail cut off anywhere leaves a step, and a weak line may lie there.
+        pattern += area * pseudo_voigt(q - centre, width, eta)
     return pattern
 
 
@@ -76,15 +78,20 @@ def amorphous_pattern(material: Amorphous, q: np.ndarray) -> np.ndarray:
 
 
 def lattice_of(phase: str, changed: dict[str, LatticeParameters]) -> tuple[float, ...]:
-    """a, b, c, alpha, beta, gamma of a phase in one state: the file's cell with the state's a and c."""
-    cell = read_crystal(phase).cell.copy()
+    """a, b, c, alpha, beta, gamma of a phase in one state: the file's cell with the state's a and c.
+
+    What symmetry makes equal stays equal: b = a in tetragonal, trigonal and hexagonal phases, c = b = a in cubic ones.
+    """
+    structure = read_structure(phase)
+    a, b, c, *angles = structure.cell.parameters
     own = changed.get(phase, LatticeParameters())
-    equal = [abs(edge - cell[0]) < 1e-9 for edge in cell[:3]]
+    system = structure.spacegroup.crystal_system_str()
+    if system == "cubic" and own.c is not None:
+        raise ConfigError(f"states.lattice.{phase}: the phase is cubic, give `a` alone (found c: {own.c})")
     if own.a is not None:
-        cell[:3][equal] = own.a
-    if own.c is not None:
-        cell[2] = own.c
-    return tuple(float(value) for value in cell)
+        a, b = own.a, b if system in ("triclinic", "monoclinic", "orthorhombic") else own.a
+        c = own.a if system == "cubic" else c
+    return a, b, own.c or c, *angles
 
 
 def material_patterns(

@@ -3,51 +3,31 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
-from tqdm import tqdm
 
+from ..errors import ConfigError
+from ..logbook import progress
+from ..phases import read_structure, structure_path
 from ..scans import Subset, write_scans
 from . import files
 from .acquisition import beam_intensity, frame_columns, line_angles, motor_positions
-from .cell import SUB_VOXELS, box_mean, material_maps, material_names
-from .detector import Defects, Pixels, draw_defects, place_pixels, wavelength
+from .cell import SUB_VOXELS, material_maps, material_names
+from .detector import draw_defects, place_pixels
 from .frames import air_image, expected_counts, material_images, record
 from .parameters import Parameters, State
-from .patterns import crystal_pattern, lattice_of, material_patterns, q_grid
+from .patterns import crystal_pattern, material_patterns, q_grid
 from .projector import project
-from .structures import STRUCTURES, read_crystal
+from .structures import read_crystal
+from .truth import Sample, Station, bad_pixel_mask, truth_of
 
-CALIBRANT_FRAME, MASK, TABLE = "CeO2.cbf", "mask.edf", "scans.tsv"
-
-
-@dataclass(frozen=True)
-class Station:
-    """What all scans of a beamtime share."""
-
-    pixels: Pixels
-    defects: Defects
-    q: np.ndarray
-    """Grid of the patterns, 1/Å."""
-    names: list[str]
-    """Materials."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The cell in one state, and what the beam meets of it."""
-
-    maps: np.ndarray
-    """Volume fractions on the phantom's grid, [y, x, material]."""
-    path_lengths: np.ndarray
-    """mm, shape (n_subsets, n_projections, n_positions, n_materials), columns in order of position."""
-    patterns: np.ndarray
-    """e²/Å³, shape (n_materials, n_q)."""
+CALIBRANT_FRAME, MASK, TABLE, RECORD = "CeO2.cbf", "mask.edf", "scans.tsv", "beamtime.json"
+PIXELS_AT_ONCE = 2**22
+"""Frames are made in blocks of about this many pixels (48 MB with the expected counts), two blocks per thread."""
 
 
 def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, quiet: bool = False) -> bool:
@@ -68,47 +48,65 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
     -------
     bool
         Whether anything had to be made.
+
+    Raises
+    ------
+    ConfigError
+        When the parameters name a structure that there is not, or settings for a phase that does not occur.
     """
-    stamp = parameters_stamp(parameters)
-    missing = [
-        (state, subset)
-        for state in parameters.states
-        for subset in range(1, parameters.scan.n_subsets + 1)
-        if not files.has_subset(master_path(out, state, subset), stamp)
-    ]
-    untold = [state for state in parameters.states if not files.has_truth(truth_path(out, state), stamp)]
-    small = [out / "raw" / CALIBRANT_FRAME, out / "raw" / MASK, out / TABLE]
-    if not missing and not untold and all(path.is_file() for path in small):
-        return False
     station = _station(parameters)
+    stamp = parameters_stamp(parameters, station.names)
+    missing = {
+        state.scan: [k for k in subset_numbers(parameters) if not files.has_subset(master_path(out, state, k), stamp)]
+        for state in parameters.states
+    }
+    untold = {state.scan for state in parameters.states if not files.has_truth(truth_path(out, state), stamp)}
+    small = [out / "raw" / CALIBRANT_FRAME, out / "raw" / MASK, out / TABLE]
+    finished = out / "truth" / RECORD
+    complete = not any(missing.values()) and not untold and all(path.is_file() for path in small)
+    if complete and files.has_record(finished, stamp):
+        return False
+    finished.unlink(missing_ok=True)
     _write_small_files(parameters, station, out)
     workers = workers or os.cpu_count() or 1
-    total = len(missing) * parameters.scan.n_projections * parameters.scan.n_positions
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=total, unit="frame", disable=quiet) as bar:
+    total = sum(map(len, missing.values())) * frames_per_subset(parameters)
+    with ThreadPoolExecutor(workers) as pool, progress("simulate", "frame")(total=total, disable=quiet) as bar:
         for state in parameters.states:
-            subsets = [subset for other, subset in missing if other is state]
-            if not subsets and state not in untold:
+            if not missing[state.scan] and state.scan not in untold:
                 continue
-            bar.set_description(state.scan)
             sample = _sample(parameters, station, state)
-            for subset in subsets:
-                lines = _lines(parameters, station, state, sample, subset, pool, bar)
+            for subset in missing[state.scan]:
+                make_block = _block_maker(parameters, station, state, sample, subset)
+                blocks = in_order(pool, make_block, _block_starts(parameters), ahead=2 * workers)
                 files.write_subset(
                     master_path(out, state, subset),
-                    lines,
+                    _counted(blocks, bar),
                     stamp=stamp,
                     **_metadata(parameters, state, subset),
                 )
-            files.write_truth(truth_path(out, state), _truth(parameters, station, state, sample, stamp))
+            files.write_truth(truth_path(out, state), truth_of(parameters, station, state, sample, stamp))
+    files.write_record(finished, parameters.model_dump(mode="json"), stamp)
     return True
 
 
-def parameters_stamp(parameters: Parameters) -> str:
-    """Hash of everything that a frame depends on: the parameters, the structures, the twin's own code."""
-    digest = hashlib.sha256(json.dumps(parameters.model_dump(mode="json"), sort_keys=True).encode())
-    for path in sorted([*Path(__file__).parent.glob("*.py"), *STRUCTURES.glob("*.cif")]):
+def parameters_stamp(parameters: Parameters, names: list[str]) -> str:
+    """Hash of everything that a frame depends on: the parameters, the structures of `names`, the twin's own code."""
+    # Not sorted: the order of the materials is that of the file, and sums depend on it in the last digit.
+    digest = hashlib.sha256(json.dumps(parameters.model_dump(mode="json")).encode())
+    phases = {*names, parameters.calibrant.phase} - set(parameters.amorphous)
+    for path in [*sorted(Path(__file__).parent.glob("*.py")), *map(structure_path, sorted(phases))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def subset_numbers(parameters: Parameters) -> range:
+    """1, 2, … as the subsets of a scan are numbered."""
+    return range(1, parameters.scan.n_subsets + 1)
+
+
+def frames_per_subset(parameters: Parameters) -> int:
+    """Lines times positions."""
+    return parameters.scan.n_projections * parameters.scan.n_positions
 
 
 def master_path(out: Path, state: State, subset: int) -> Path:
@@ -127,28 +125,49 @@ def scan_rows(parameters: Parameters) -> list[Subset]:
     return [
         Subset(
             scan=state.scan,
-            subset=k + 1,
+            subset=k,
             sample=parameters.sample,
             state=state.state,
             voltage_V=state.voltage_V,
-            file=f"{state.scan}_s{k + 1}.h5",
+            file=f"{state.scan}_s{k}.h5",
             dataset=files.DATASET,
             n_projections=scan.n_projections,
             n_positions=scan.n_positions,
-            angle_start_deg=float(angles[k, 0]),
+            angle_start_deg=float(angles[k - 1, 0]),
             angle_step_deg=scan.span_deg / scan.n_projections,
             step_mm=scan.step_mm,
             zigzag="yes" if scan.zigzag else "no",
         )
         for state in parameters.states
-        for k in range(scan.n_subsets)
+        for k in subset_numbers(parameters)
     ]
+
+
+def in_order(pool: Executor, function: Callable, items: Iterable, *, ahead: int) -> Iterator:
+    """Results of `function` for each item, in order, with at most `ahead` of them waiting in memory."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _station(parameters: Parameters) -> Station:
     pixels = place_pixels(parameters.detector, parameters.beam, beamstop_px=parameters.artefacts.beamstop_px)
     defects = draw_defects(parameters.detector, parameters.artefacts.bad_pixels, seed=parameters.seed)
     names = material_names(parameters.cell, parameters.states)
+    known = {*names, parameters.calibrant.phase}
+    for phase in sorted(known - set(parameters.amorphous)):
+        read_structure(phase)
+    for where, phases in [
+        ("instrument.sizes_nm", parameters.instrument.sizes_nm),
+        *((f"states.{state.scan}.lattice", state.lattice) for state in parameters.states),
+    ]:
+        strange = sorted(set(phases) - known)
+        if strange:
+            raise ConfigError(f"{where}: {', '.join(strange)} occurs nowhere in this cell ({', '.join(sorted(known))})")
     return Station(pixels, defects, q_grid(float(pixels.q.max())), names)
 
 
@@ -174,50 +193,61 @@ def _sample(parameters: Parameters, station: Station, state: State) -> Sample:
     return Sample(maps, paths.reshape(*angles.shape, *paths.shape[1:]), patterns)
 
 
-def _lines(
-    parameters: Parameters,
-    station: Station,
-    state: State,
-    sample: Sample,
-    subset: int,
-    pool: ThreadPoolExecutor,
-    bar: tqdm,
-) -> Iterator[np.ndarray]:
-    """Frames of one subset, line by line in acquisition order, made by the pool ahead of being written."""
+def _block_length(parameters: Parameters) -> int:
+    rows, columns = parameters.detector.shape
+    return max(1, PIXELS_AT_ONCE // (rows * columns))
+
+
+def _block_starts(parameters: Parameters) -> range:
+    """First frame of every block of a subset."""
+    return range(0, frames_per_subset(parameters), _block_length(parameters))
+
+
+def _block_maker(
+    parameters: Parameters, station: Station, state: State, sample: Sample, subset: int
+) -> Callable[[int], np.ndarray]:
+    """A function from the number of a block's first frame to the block, (n, n_rows, n_columns) int32."""
     images = material_images(sample.patterns, station.q, station.pixels)
     air = air_image(parameters.artefacts.air, station.pixels)
-    intensity = beam_intensity(parameters.scan, parameters.beam)[subset - 1]
     columns = frame_columns(parameters.scan)
+    paths = np.take_along_axis(sample.path_lengths[subset - 1], columns[:, :, None], axis=1)
+    paths = paths.reshape(-1, paths.shape[-1])
+    intensity = beam_intensity(parameters.scan, parameters.beam)[subset - 1].ravel()
 
-    def one_line(line: int) -> np.ndarray:
-        paths = sample.path_lengths[subset - 1, line, columns[line]]
-        mean = expected_counts(paths, images, air, monitor=intensity[line], dose=parameters.beam.dose)
+    def make_block(first: int) -> np.ndarray:
+        part = slice(first, first + _block_length(parameters))
         counts = record(
-            mean,
+            expected_counts(paths[part], images, air, monitor=intensity[part], dose=parameters.beam.dose),
             station.defects,
             seed=parameters.seed,
             scan=state.scan,
             subset=subset,
-            first_frame=line * parameters.scan.n_positions,
+            first_frame=first,
             poisson=parameters.artefacts.poisson,
         )
         return counts.reshape(-1, *parameters.detector.shape)
 
-    for counts in pool.map(one_line, range(parameters.scan.n_projections)):
-        yield counts
-        bar.update(len(counts))
+    return make_block
+
+
+def _counted(blocks: Iterator[np.ndarray], bar) -> Iterator[np.ndarray]:
+    """The same blocks, their frames counted on the progress bar."""
+    for block in blocks:
+        yield block
+        bar.update(len(block))
 
 
 def _metadata(parameters: Parameters, state: State, subset: int) -> dict:
     scan = parameters.scan
     angles = line_angles(scan)[subset - 1]
-    rot = np.repeat(angles, scan.n_positions)
-    ty = motor_positions(scan).ravel()
-    mon = (parameters.beam.monitor * beam_intensity(scan, parameters.beam)[subset - 1]).ravel()
     number = parameters.states.index(state) * scan.n_subsets + subset - 1
     return {
-        "shape": (scan.n_projections, scan.n_positions, *parameters.detector.shape),
-        "counters": {"mon": mon, "rot": rot, "ty": ty},
+        "shape": (frames_per_subset(parameters), *parameters.detector.shape),
+        "counters": {
+            "mon": (parameters.beam.monitor * beam_intensity(scan, parameters.beam)[subset - 1]).ravel(),
+            "rot": np.repeat(angles, scan.n_positions),
+            "ty": motor_positions(scan).ravel(),
+        },
         "title": f"fscan2d rot {angles[0]:g} {scan.span_deg / scan.n_projections:g} {scan.n_projections} "
         f"ty {scan.first_position_mm:g} {scan.step_mm:g} {scan.n_positions} 0.01",
         # A simulated clock, so that the same parameters give the same file.
@@ -228,11 +258,9 @@ def _metadata(parameters: Parameters, state: State, subset: int) -> dict:
 
 def _write_small_files(parameters: Parameters, station: Station, out: Path) -> None:
     """Calibrant frame, mask and scan table."""
-    calibrant = parameters.calibrant
-    crystal = read_crystal(calibrant.phase)
-    instrument = parameters.instrument
+    calibrant, instrument = parameters.calibrant, parameters.instrument
     size = instrument.sizes_nm.get(calibrant.phase, instrument.size_nm)
-    pattern = crystal_pattern(crystal, station.q, instrument=instrument, size_nm=size)
+    pattern = crystal_pattern(read_crystal(calibrant.phase), station.q, instrument=instrument, size_nm=size)
     mean = calibrant.exposures * expected_counts(
         np.array([[calibrant.thickness_mm]]),
         material_images(pattern[None], station.q, station.pixels),
@@ -250,78 +278,6 @@ def _write_small_files(parameters: Parameters, station: Station, out: Path) -> N
         poisson=parameters.artefacts.poisson,
     )
     files.write_frame(out / "raw" / CALIBRANT_FRAME, counts.reshape(parameters.detector.shape))
-    files.write_mask(out / "raw" / MASK, bad_pixel_mask(parameters, station.defects))
+    files.write_mask(out / "raw" / MASK, bad_pixel_mask(parameters.detector, station.defects))
     with files.whole(out / TABLE) as part:
         write_scans(part, scan_rows(parameters))
-
-
-def bad_pixel_mask(parameters: Parameters, defects: Defects) -> np.ndarray:
-    """The mask that a beamline would hand out: gaps and pixels known to be dead; hot ones are left to be found."""
-    mask = np.zeros(parameters.detector.shape, dtype=bool)
-    mask.ravel()[np.concatenate([defects.missing, defects.dead, defects.flagged])] = True
-    return mask
-
-
-def _truth(parameters: Parameters, station: Station, state: State, sample: Sample, stamp: str) -> xr.Dataset:
-    """Everything that the pipeline is to find again; axes and signs are those of `xrdct.geometry`."""
-    scan, shape = parameters.scan, parameters.detector.shape
-    n, angles = scan.n_positions, line_angles(parameters.scan)
-    order = np.argsort(angles.ravel(), kind="stable")
-    paths = sample.path_lengths.reshape(-1, *sample.path_lengths.shape[2:])[order]
-    counts_per_mm = parameters.beam.dose * sample.patterns
-    crystals = [name for name in station.names if name not in parameters.amorphous]
-    lattice = np.array(
-        [lattice_of(name, state.lattice) if name in crystals else [np.nan] * 6 for name in station.names]
-    )
-    hot = np.zeros(shape, dtype=bool)
-    hot.ravel()[station.defects.hot] = True
-    flickering = np.zeros(shape, dtype=bool)
-    flickering.ravel()[station.defects.flickering] = True
-    air = parameters.artefacts.air
-    air_pattern = air.level + air.rise * np.exp(-station.q / air.q_decay) if air else np.zeros_like(station.q)
-    along = (np.arange(n) - (n - 1) / 2) * scan.step_mm
-    pixel_area_voxel = np.moveaxis(box_mean(sample.maps, SUB_VOXELS), -1, 0)
-    quantities = {
-        "volume_fraction": (("phase", "y", "x"), pixel_area_voxel.astype(np.float32), "1"),
-        "path_length": (("phase", "angle", "position"), np.moveaxis(paths, -1, 0).astype(np.float32), "mm"),
-        "phase_pattern": (("phase", "q"), counts_per_mm.astype(np.float32), "counts per pixel and mm"),
-        "pattern": (("q",), paths.mean(axis=(0, 1)) @ counts_per_mm, "counts per pixel"),
-        "air": (("q",), air_pattern, "counts per pixel"),
-        "lattice": (("phase", "constant"), lattice, "a, b, c in Å; alpha, beta, gamma in degrees"),
-        "cor": ((), parameters.cor, "pixels from the centre of the first column"),
-        "monitor": (
-            ("subset", "line", "point"),
-            beam_intensity(scan, parameters.beam),
-            "1, relative to full beam",
-        ),
-        "column": (("line", "point"), frame_columns(scan), "pixels, column of the sinogram"),
-        "line_angle": (("subset", "line"), angles, "degrees"),
-        "mask": (("row", "column_px"), bad_pixel_mask(parameters, station.defects), "1: gap or dead pixel"),
-        "hot": (("row", "column_px"), hot, "1: hot in every frame"),
-        "flickering": (("row", "column_px"), flickering, "1: hot in some frames"),
-    }
-    coordinates = {
-        "phase": (("phase",), np.array(station.names, dtype=object), ""),
-        "angle": (("angle",), angles.ravel()[order], "degrees"),
-        "subset": (("subset",), np.arange(1, scan.n_subsets + 1), ""),
-        "x": (("x",), along, "mm"),
-        "y": (("y",), along[::-1], "mm"),
-        "q": (("q",), station.q, "1/Å"),
-    }
-    return xr.Dataset(
-        {name: (dims, values, {"units": unit}) for name, (dims, values, unit) in quantities.items()},
-        {name: (dims, values, {"units": unit}) for name, (dims, values, unit) in coordinates.items()},
-        {
-            files.STAMP: stamp,
-            "scan": state.scan,
-            "state": state.state,
-            "voltage_V": state.voltage_V,
-            "energy_kev": parameters.beam.energy_kev,
-            "wavelength": wavelength(parameters.beam.energy_kev),
-            "distance_mm": parameters.detector.distance_mm,
-            "beam_centre": list(parameters.detector.beam_centre),
-            "tilt_deg": parameters.detector.tilt_deg,
-            "tilt_plane_deg": parameters.detector.tilt_plane_deg,
-            "parameters": json.dumps(parameters.model_dump(mode="json"), sort_keys=True),
-        },
-    )

@@ -1,18 +1,16 @@
 """Powder intensities of the twin, by brute force: every atom of the cell, every reflection of the full sphere.
 
 Deliberately not the pipeline's way (`xrdct.phases` takes orbits, multiplicities and gemmi's structure factors): the
-two share the CIF and the table of form factors, and a test compares them.
+two share the reading of the CIF and the table of form factors, and a test compares them.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import gemmi
 import numpy as np
 
-from ..errors import ConfigError
+from ..phases import read_structure
 
-STRUCTURES = Path(__file__).resolve().parents[4] / "resources" / "structures"
 TOLERANCE = 1e-3
 """Two symmetry images closer than this (fraction of a cell edge) are one atom; CIFs write 1/3 with 4 digits or more."""
 
@@ -52,25 +50,21 @@ def read_crystal(name: str, cell: tuple[float, ...] | None = None) -> Crystal:
     """Read a CIF (name in resources/structures, or a path ending in .cif) and fill its unit cell.
 
     `cell` (a, b, c, alpha, beta, gamma) replaces the file's.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such file, or it does not describe a crystal (as `xrdct.phases.read_structure`).
     """
-    path = Path(name) if name.endswith(".cif") else STRUCTURES / f"{name}.cif"
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such structure; the twin's parameters name it as a phase")
-    block = gemmi.cif.read(str(path)).sole_block()
-    tags = ["_cell_length_a", "_cell_length_b", "_cell_length_c"]
-    tags += ["_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma"]
-    own_cell = [gemmi.cif.as_number(block.find_value(tag)) for tag in tags]
-    group = gemmi.SpaceGroup(gemmi.cif.as_string(block.find_value("_space_group_name_H-M_alt")))
-    fields = ["type_symbol", "fract_x", "fract_y", "fract_z", "occupancy", "B_iso_or_equiv"]
+    structure = read_structure(name)
     elements, positions, occupancy, b_iso = [], [], [], []
-    for row in block.find("_atom_site_", fields):
-        values = [gemmi.cif.as_number(text) for text in list(row)[1:]]
-        images = _images(np.array(values[:3]), group)
-        elements += [row[0]] * len(images)
+    for site in structure.sites:
+        images = _images(np.array(site.fract.tolist()), structure.spacegroup)
+        elements += [site.element.name] * len(images)
         positions += images
-        occupancy += [values[3]] * len(images)
-        b_iso += [values[4]] * len(images)
-    cell = np.array(own_cell if cell is None else cell, dtype=float)
+        occupancy += [site.occ] * len(images)
+        b_iso += [8 * np.pi**2 * site.u_iso] * len(images)
+    cell = np.array(structure.cell.parameters if cell is None else cell, dtype=float)
     return Crystal(cell, tuple(elements), np.array(positions), np.array(occupancy), np.array(b_iso))
 
 
@@ -89,9 +83,7 @@ def metric_tensor(cell: np.ndarray) -> np.ndarray:
     """G with G_ij = a_i · a_j in Å², from a, b, c (Å) and alpha, beta, gamma (degrees)."""
     a, b, c = cell[:3]
     ca, cb, cg = np.cos(np.radians(cell[3:]))
-    return np.array(
-        [[a * a, a * b * cg, a * c * cb], [a * b * cg, b * b, b * c * ca], [a * c * cb, b * c * ca, c * c]]
-    )
+    return np.array([[a * a, a * b * cg, a * c * cb], [a * b * cg, b * b, b * c * ca], [a * c * cb, b * c * ca, c * c]])
 
 
 def form_factor(element: str, q: np.ndarray) -> np.ndarray:

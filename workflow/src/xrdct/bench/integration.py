@@ -1,0 +1,200 @@
+"""The trimmed mean of a full-size frame: equal to a float64 sort, and how much faster than pyFAI in the same run.
+
+The frame is the CeO2 frame of `XRDCT_REAL_DATA`, resampled to three count levels; without it, a synthetic one of the
+same detector. Speeds are CPU times of one thread, contenders alternating, median of the repetitions.
+"""
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import fabio
+import h5py
+import hdf5plugin
+import numpy as np
+import pyFAI
+from pyFAI.integrator.azimuthal import AzimuthalIntegrator
+
+from ..integration import bin_pixels
+from ..io.chunks import read_frames
+from ..kernels import TrimmedMean, cuda, native, reference
+from . import integration_gpu
+from .marks import Mark, at_least, at_most, not_measured, reported
+
+DEVICE = "one CPU thread"
+N_BINS, TRIM, POLARIZATION = 1000, 0.2, 0.95
+TRIMS = (0.0, 0.1, 0.2, 0.4)
+SCALES = {"370 counts": 1.0, "12 counts": 1 / 30, "1 count": 1 / 300}
+"""Share of the measured counts (median 373 per pixel) that a Poisson resample keeps."""
+GOALS = {"native": {"no": 10, "full": 20}, "numba": {"no": 4.5, "full": 9}}
+"""How many times faster than pyFAI without and with pixel splitting (its default) each kernel should be."""
+REPETITIONS = 7
+FRAMES_PER_READ = 8
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A detector with its geometry, mask, pixel table, and a frame with realistic counts."""
+
+    geometry: AzimuthalIntegrator
+    mask: np.ndarray
+    counts: np.ndarray
+    q_range: tuple[float, float]
+    table: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    def frame(self, scale: float, seed: int = 0) -> np.ndarray:
+        """Poisson resample to `scale` times the counts, int32; masked pixels are -1."""
+        counts = np.random.default_rng(seed).poisson(np.maximum(self.counts, 0) * scale)
+        return np.where(self.mask, -1, counts if scale != 1 else self.counts).astype(np.int32)
+
+    def pyfai(self, frame: np.ndarray, split: str, *, trimmed: bool = True):
+        """The pattern as pyFAI makes it."""
+        options = {
+            "unit": "q_A^-1",
+            "mask": self.mask,
+            "polarization_factor": POLARIZATION,
+            "radial_range": self.q_range,
+        }
+        if not trimmed:
+            return self.geometry.integrate1d_ng(frame, N_BINS, method=(split, "csr", "cython"), **options)
+        percentile = 50 * TRIM, 100 - 50 * TRIM
+        method = (split, "csr", "cython")
+        return self.geometry.medfilt1d_ng(frame, N_BINS, method=method, percentile=percentile, **options)
+
+
+def measure() -> list[Mark]:
+    """All marks of the integration step."""
+    logging.getLogger("pyFAI").setLevel(logging.ERROR)
+    setup = load_setup()
+    fast = [mark for level in SCALES for mark in speed(setup, level)]
+    return [*accuracy(setup), *fast, *end_to_end(setup), *on_gpu()]
+
+
+def on_gpu() -> list[Mark]:
+    """Frames per second on a GPU with frames in memory, and agreement with the CPU; only where there is one."""
+    name = "frames/s on a GPU, frames in host memory, 12 counts"
+    if not cuda.is_available():
+        return [not_measured(name, "≥ 2000", "no CUDA device")]
+    found = integration_gpu.measure_device()
+    row = found["12 counts, int32"]
+    deviation = max(part["largest deviation"] for part in found.values() if isinstance(part, dict))
+    return [
+        at_least(f"{name}, {found['device']}", 2000, row["frames/s, host memory"], "frames/s"),
+        reported(f"the same, frames on the device, {found['device']}", row["frames/s, device memory"], "frames/s"),
+        at_most(f"largest deviation from the CPU, {found['device']}", 1e-5, deviation),
+    ]
+
+
+def load_setup() -> Setup:
+    """The real frame where there is one, else a synthetic frame of the same detector."""
+    folder = os.environ.get("XRDCT_REAL_DATA")
+    if folder:
+        own = Path(folder) / "ndtomo_ceo2"
+        geometry = pyFAI.load(str(own / "CeO2.poni"))
+        counts = fabio.open(str(own / "CeO2.cbf")).data
+        mask = (fabio.open(str(own / "mask.edf.gz")).data > 0) | (counts < 0)
+    else:
+        geometry = AzimuthalIntegrator(
+            dist=0.544, poni1=0.144, poni2=0.127, detector="Pilatus CdTe 2M", wavelength=1.746e-11
+        )
+        mask = geometry.detector.mask.astype(bool)
+        q = geometry.center_array(mask.shape, unit="q_A^-1", scale=True)
+        counts = 300 + 2000 * np.exp(-q) + 5000 * (np.cos(2 * np.pi * q) > 0.995)
+    q = geometry.center_array(mask.shape, unit="q_A^-1", scale=True)[~mask]
+    q_range = float(q.min()), float(q.max())
+    bins = bin_pixels(geometry, mask, q_min=q_range[0], q_max=q_range[1], n_bins=N_BINS, polarization=POLARIZATION)
+    return Setup(geometry, mask.astype(np.int8), counts, q_range, (bins.indices, bins.indptr, np.float32(bins.weights)))
+
+
+def accuracy(setup: Setup) -> list[Mark]:
+    """Largest |kernel - reference| / max(|reference|, 1e-3) over all bins and trims, per count level."""
+    marks = []
+    for level, scale in SCALES.items():
+        frame = setup.frame(scale)[None]
+        worst = {backend: 0.0 for backend in backends()}
+        for trim in TRIMS:
+            expected = reference.trimmed_mean(frame, *setup.table, trim=trim).intensity
+            for backend in worst:
+                found = TrimmedMean(*setup.table, trim=trim, backend=backend)(frame).intensity
+                error = np.abs(found - expected) / np.maximum(np.abs(expected), 1e-3)
+                worst[backend] = max(worst[backend], np.nanmax(np.where(np.isnan(expected), 0, error)))
+        for backend, value in worst.items():
+            marks.append(at_most(f"{backend} against a float64 sort, {level}, trims 0–0.4", 1e-6, value, "relative"))
+    return marks
+
+
+def backends() -> list[str]:
+    """The kernels of this machine."""
+    return ["native", "numba"] if native.library() else ["numba"]
+
+
+def speed(setup: Setup, level: str) -> list[Mark]:
+    """CPU ms per frame at a count level, and ratios to pyFAI."""
+    frame = setup.frame(SCALES[level])
+    contenders = {
+        "pyFAI medfilt1d_ng, no splitting": lambda: setup.pyfai(frame, "no"),
+        "pyFAI medfilt1d_ng, full splitting": lambda: setup.pyfai(frame, "full"),
+        "pyFAI plain mean, no splitting": lambda: setup.pyfai(frame, "no", trimmed=False),
+    }
+    for backend in backends():
+        kernel = TrimmedMean(*setup.table, trim=TRIM, backend=backend)
+        contenders[backend] = lambda kernel=kernel: kernel(frame[None])
+    seconds = alternating(contenders, REPETITIONS)
+    marks = [
+        reported(f"{name}, {level}, CPU", 1e3 * float(np.median(value)), "ms/frame") for name, value in seconds.items()
+    ]
+    for backend, by_split in GOALS.items():
+        for split, goal in by_split.items():
+            name = f"{backend} against pyFAI medfilt1d_ng, {split} splitting, {level}"
+            if backend not in seconds:
+                marks.append(not_measured(name, f"≥ {goal:g}", "no C compiler"))
+                continue
+            pyfai = seconds[f"pyFAI medfilt1d_ng, {split} splitting"]
+            marks.append(at_least(name, goal, float(np.median(pyfai / seconds[backend])), "×"))
+    return marks
+
+
+def end_to_end(setup: Setup) -> list[Mark]:
+    """Frames per second of one core from bitshuffle-LZ4 chunks to patterns, and its parts."""
+    kernel = TrimmedMean(*setup.table, trim=TRIM)
+    stack = np.array([setup.frame(SCALES["12 counts"], seed) for seed in range(FRAMES_PER_READ)])
+    with tempfile.TemporaryDirectory(prefix="xrdct-bench-") as folder:
+        path = Path(folder) / "frames.h5"
+        with h5py.File(path, "w") as file:
+            file.create_dataset(
+                "frames", data=stack, chunks=(1, *stack.shape[1:]), **hdf5plugin.Bitshuffle(cname="lz4")
+            )
+        with h5py.File(path, "r") as file:
+            dataset = file["frames"]
+            seconds = alternating(
+                {
+                    "read by h5py": lambda: [dataset[i] for i in range(FRAMES_PER_READ)],
+                    "read of the chunk": lambda: [read_frames(dataset, i, i + 1) for i in range(FRAMES_PER_READ)],
+                    "read of the chunk and kernel": lambda: [
+                        kernel(read_frames(dataset, i, i + 1)) for i in range(FRAMES_PER_READ)
+                    ],
+                },
+                REPETITIONS,
+            )
+    per_frame = {name: float(np.median(values)) / FRAMES_PER_READ for name, values in seconds.items()}
+    return [
+        *(reported(f"{name}, CPU", 1e3 * value, "ms/frame") for name, value in per_frame.items()),
+        at_least("end to end from bitshuffle-LZ4", 40, 1 / per_frame["read of the chunk and kernel"], "frames/s/core"),
+    ]
+
+
+def alternating(contenders: dict[str, Callable[[], object]], repetitions: int) -> dict[str, np.ndarray]:
+    """CPU seconds of every call, contenders taking turns so that a busy machine slows all alike; one warm-up each."""
+    seconds = {name: np.empty(repetitions) for name in contenders}
+    for run in contenders.values():
+        run()
+    for i in range(repetitions):
+        for name, run in contenders.items():
+            started = time.process_time()
+            run()
+            seconds[name][i] = time.process_time() - started
+    return seconds
