@@ -25,7 +25,7 @@ def canonical_json(settings: BaseModel | dict | list) -> str:
 def code_hash(script: str | Path) -> str:
     """Hash of a stage's script and of every module of this package that it imports, directly or not.
 
-    Parsed code is hashed, not text: comments, docstrings and layout change nothing. The same on every checkout of
+    C beside a module of the same name belongs to it. Parsed code is hashed, not text: comments, docstrings and layout change nothing. The same on every checkout of
     one revision; an upgrade of Python may change it once.
     """
     digest = hashlib.sha256()
@@ -112,7 +112,9 @@ def _module_files(name: str) -> list[Path]:
 
 @cache
 def _parsed(path: Path) -> str:
-    return ast.dump(_WithoutDocstrings().visit(ast.parse(path.read_text(encoding="utf-8"))))
+    parsed = ast.dump(_WithoutDocstrings().visit(ast.parse(path.read_text(encoding="utf-8"))))
+    compiled = path.with_suffix(".c")
+    return parsed + (compiled.read_text(encoding="utf-8") if compiled.is_file() else "")
 
 
 class _WithoutDocstrings(ast.NodeTransformer):

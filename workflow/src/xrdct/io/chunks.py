@@ -22,17 +22,21 @@ HEADER = 12
 (bitshuffle, src/bshuf_h5filter.c)."""
 
 
-def read_frames(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
+def read_frames(dataset: h5py.Dataset, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
     """Frames start … stop - 1 of a stack (frame, row, column), decoded directly where that is possible.
+
+    They go into `out`, an array of their shape and type, where one is given.
 
     Raises
     ------
     RawDataError
         A chunk does not decode to one frame: the file is damaged.
     """
+    frames = np.empty((max(0, stop - start), *dataset.shape[1:]), dataset.dtype) if out is None else out
     if not is_direct(dataset):
-        return dataset[start:stop]
-    frames = np.empty((max(0, stop - start), *dataset.shape[1:]), dataset.dtype)
+        if len(frames):
+            dataset.read_direct(frames, np.s_[start:stop])
+        return frames
     for i, frame in enumerate(frames, start):
         if dataset.id.get_chunk_info_by_coord((i, 0, 0)).byte_offset is None:
             frame[:] = dataset[i]  # never written: h5py gives the fill value

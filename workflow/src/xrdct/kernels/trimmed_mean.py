@@ -1,12 +1,16 @@
 """Trimmed mean over a pixel-to-bin table: one object per geometry, called on blocks of frames."""
 
+import logging
+
 import numpy as np
 
 from ..errors import GeometryError, RawDataError
-from . import native, portable
+from . import cuda, native, portable
 from .patterns import SUMS, Patterns, patterns_from_sums, valid_range
 
-BACKENDS = ("auto", "native", "numba")
+log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "cuda", "native", "numba")
 
 
 class TrimmedMean:
@@ -29,8 +33,8 @@ class TrimmedMean:
     groups
         Group (0, 1, …) of every listed pixel (`azimuthal_groups`), for the trimmed means of disjoint pixel groups.
     backend
-        'numba', 'native' (C, compiled on first use by the machine's own compiler; numba where there is none), or
-        'auto': the fastest that works.
+        'cuda' (Triton on a GPU), 'native' (C, compiled on first use by the machine's own compiler; numba where there
+        is none), 'numba', or 'auto': the first of these that works.
 
     Raises
     ------
@@ -61,7 +65,19 @@ class TrimmedMean:
         self.trim = trim
         self.n_bins = len(indptr) - 1
         self.n_groups = self._edges.shape[1] - 1
-        self.backend = "native" if backend != "numba" and native.library() else "numba"
+        self.backend = self._choose(backend)
+        self._cuda = None
+
+    def _choose(self, backend: str) -> str:
+        if backend == "cuda" or (backend == "auto" and cuda.is_available()):
+            longest = int(np.diff(self._edges[:, [0, -1]]).max())
+            if longest <= cuda.LONGEST_BIN:
+                return "cuda"
+            log.info("a bin holds %d pixels, more than %d: working on the CPU", longest, cuda.LONGEST_BIN)
+        return "native" if backend != "numba" and native.library() else "numba"
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_cuda": None}
 
     def __call__(self, frames: np.ndarray, invalid_above: float | None = None) -> Patterns:
         """Integrate a block of frames.
@@ -87,9 +103,13 @@ class TrimmedMean:
         lowest, highest = valid_range(frames.dtype, invalid_above)
         n_frames, n_rows, n_columns = frames.shape
         flat = np.ascontiguousarray(frames, frames.dtype.newbyteorder("=")).reshape(n_frames, n_rows * n_columns)
-        bounds = np.array([lowest, highest]).astype(flat.dtype)
-        sums = np.empty((len(flat), self.n_bins, self.n_groups + (self.n_groups > 1), len(SUMS)))
         table = self._indices, self._edges, self._weights, self.trim
+        if self.backend == "cuda":
+            if self._cuda is None:
+                self._cuda = cuda.CudaSums(*table)
+            return patterns_from_sums(self._cuda(flat, lowest, highest), trim=self.trim)
+        bounds = np.array([lowest, highest], dtype=flat.dtype)
+        sums = np.empty((len(flat), self.n_bins, self.n_groups + (self.n_groups > 1), len(SUMS)))
         # Asked for again and not kept, so that a kernel can be sent to another process.
         library = native.library() if self.backend == "native" else None
         if library:
