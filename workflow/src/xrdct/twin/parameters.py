@@ -236,6 +236,10 @@ class Amorphous(Section):
     """Top of the halo in e²/Å³."""
     electrons: NotNegative
     """Electrons per Å³: what the Compton scattering tends to at large q."""
+    formula: str | None = None
+    """Sum formula, for the attenuation: C2H4."""
+    density: Positive | None = None
+    """g/cm³ of the material as it fills its layer, pores included; for the attenuation."""
 
 
 class Air(Section):
@@ -266,6 +270,22 @@ class BadPixels(Section):
     """Share of frames in which a flickering pixel is hot."""
 
 
+class Attenuation(Section):
+    """The sample weakens the beam on its way in and the scattered ray on its way out."""
+
+    strength: NotNegative = 1
+    """Factor on every attenuation coefficient: 1 is nature, 0 is none."""
+    scattered_ray: bool = True
+    """Whether the scattered ray is weakened too; false: only the way in."""
+
+
+class Parallax(Section):
+    """A voxel nearer to the detector throws smaller rings."""
+
+    strength: float = 1
+    """Factor on every depth: 1 is nature, 0 is none, −1 turns the detector to the other side."""
+
+
 class Artefacts(Section):
     """What stands between the ideal and the recorded frame; each can be switched off alone."""
 
@@ -277,6 +297,12 @@ class Artefacts(Section):
     """Hot, flickering, dead pixels; null: none."""
     beamstop_px: NotNegative = 0
     """Radius of the shadow around the direct beam, in pixels."""
+    attenuation: Attenuation | None = None
+    """Attenuation in the sample, of air scatter and direct beam too; null: the sample is transparent."""
+    parallax: Parallax | None = None
+    """Rings move with depth; null: all matter scatters from the axis."""
+    spots: dict[str, Positive] = Field(default={})
+    """Materials of few grains, and how many crystallites per mm of path shine into each degree of a ring."""
 
 
 class Calibrant(Section):

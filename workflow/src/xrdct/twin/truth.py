@@ -13,6 +13,7 @@ from .files import STAMP
 from .frames import air_pattern
 from .parameters import Detector, Parameters, State
 from .patterns import lattice_of
+from .scattering import Scatterer
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,12 @@ class Sample:
     """Volume fractions on the phantom's grid, [y, x, material]."""
     path_lengths: np.ndarray
     """mm, shape (n_subsets, n_projections, n_positions, n_materials), columns in order of position."""
+    transmission: np.ndarray
+    """Of the direct beam, shape (n_subsets, n_projections, n_positions), columns in order of position."""
     patterns: np.ndarray
     """e²/Å³, shape (n_materials, n_q)."""
+    scatterer: Scatterer
+    """What the frames are made from."""
 
 
 def bad_pixel_mask(detector: Detector, defects: Defects) -> np.ndarray:
@@ -82,9 +87,13 @@ def _phantom(parameters: Parameters, station: Station, state: State, sample: Sam
     lattice = [
         [np.nan] * 6 if name in parameters.amorphous else lattice_of(name, state.lattice) for name in station.names
     ]
+    transmission, mu = sample.transmission.reshape(len(order), -1)[order], sample.scatterer.mu
     return {
         "volume_fraction": (("phase", "y", "x"), fractions.astype(np.float32), "1"),
         "path_length": (("phase", "angle", "position"), np.moveaxis(paths, -1, 0).astype(np.float32), "mm"),
+        "mu": (("y", "x"), np.tensordot(mu, fractions, 1).astype(np.float32), "1/mm"),
+        "phase_mu": (("phase",), mu, "1/mm"),
+        "transmission": (("angle", "position"), transmission.astype(np.float32), "1"),
         "phase_pattern": (("phase", "q"), counts_per_mm.astype(np.float32), "counts per pixel and mm"),
         "pattern": (("q",), paths.mean(axis=(0, 1)) @ counts_per_mm, "counts per pixel"),
         "air": (("q",), air_pattern(parameters.artefacts.air, station.q), "counts per pixel"),
