@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..logbook import progress
 from ..phases import read_structure, structure_path
 from ..scans import Subset, write_scans
 from . import files
-from .acquisition import beam_intensity, frame_columns, line_angles, motor_positions
+from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles, motor_positions
 from .cell import SUB_VOXELS, material_maps, material_names
 from .detector import draw_defects, place_pixels
 from .frames import air_image, record, weaken
@@ -27,7 +28,8 @@ from .projector import project
 from .scattering import paths_of_line, radial_tables, state_scatterer
 from .shine import add_spots, addresses, shine
 from .structures import read_crystal
-from .truth import Sample, Station, bad_pixel_mask, truth_of
+from .truth import Sample, Station, Straight, bad_pixel_mask, truth_of
+from .upsets import frames_written, lose, lost_frames, monitor_reading, overflow
 
 CALIBRANT_FRAME, MASK, TABLE, RECORD = "CeO2.cbf", "mask.edf", "scans.tsv", "beamtime.json"
 PIXELS_AT_ONCE = 2**22
@@ -78,17 +80,18 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
         for state in parameters.states:
             if not missing[state.scan] and state.scan not in untold:
                 continue
-            sample = _sample(parameters, station, state)
+            samples = _samples(parameters, station, state)
             for subset in missing[state.scan]:
+                sample = samples[subset - 1]
                 make_block = _block_maker(parameters, station, state, sample, subset)
                 blocks = in_order(pool, make_block, _blocks(parameters, sample, subset), ahead=2 * workers)
                 files.write_subset(
                     master_path(out, state, subset),
-                    _counted(blocks, bar),
+                    _counted(blocks, bar, frames_written(parameters, state, subset)),
                     stamp=stamp,
                     **_metadata(parameters, sample, state, subset),
                 )
-            files.write_truth(truth_path(out, state), truth_of(parameters, station, state, sample, stamp))
+            files.write_truth(truth_path(out, state), truth_of(parameters, station, state, samples, stamp))
     files.write_record(finished, parameters.model_dump(mode="json"), stamp)
     return True
 
@@ -169,6 +172,11 @@ def _station(parameters: Parameters) -> Station:
         ("instrument.sizes_nm", parameters.instrument.sizes_nm),
         ("artefacts.spots", parameters.artefacts.spots),
         *((f"states.{state.scan}.lattice", state.lattice) for state in parameters.states),
+        *(
+            (f"states.{state.scan}.later", change.lattice or {})
+            for state in parameters.states
+            for change in state.later
+        ),
     ]:
         strange = sorted(set(phases) - known)
         if strange:
@@ -176,41 +184,48 @@ def _station(parameters: Parameters) -> Station:
     return Station(pixels, defects, q_grid(float(pixels.q.max())), names)
 
 
-def _sample(parameters: Parameters, station: Station, state: State) -> Sample:
+def _samples(parameters: Parameters, station: Station, state: State) -> list[Sample]:
+    """The cell as each subset meets it; one object for subsets between which nothing changes."""
+    stages = [state.at(subset) for subset in subset_numbers(parameters)]
+    samples = [_sample(parameters, station, stages[0])]
+    for before, stage in pairwise(stages):
+        samples.append(samples[-1] if stage == before else _sample(parameters, station, stage))
+    return samples
+
+
+def _sample(parameters: Parameters, station: Station, stage: State) -> Sample:
     scan = parameters.scan
-    maps = material_maps(parameters.cell, state, station.names, n=scan.n_positions, step=scan.step_mm)
-    angles = line_angles(scan)
-    scatterer = state_scatterer(parameters, state, maps, names=station.names, q=station.q, pixels=station.pixels)
-    straight = [_straight(parameters, maps, scatterer.mu, angles[k - 1]) for k in subset_numbers(parameters)]
-    paths, transmission = (np.stack(parts) for parts in zip(*straight, strict=True))
+    maps = material_maps(parameters.cell, stage, station.names, n=scan.n_positions, step=scan.step_mm)
+    scatterer = state_scatterer(parameters, stage, maps, names=station.names, q=station.q, pixels=station.pixels)
+    axes = axis_columns(scan, parameters.cor)
+    nominal = _straight(parameters, maps, scatterer.mu, np.full_like(axes, parameters.cor))
+    driven = nominal if (axes == parameters.cor).all() else _straight(parameters, maps, scatterer.mu, axes)
     patterns = material_patterns(
         station.names,
         station.q,
         instrument=parameters.instrument,
         amorphous=parameters.amorphous,
-        lattice=state.lattice,
+        lattice=stage.lattice,
     )
-    return Sample(maps, paths, transmission, patterns, scatterer)
+    return Sample(maps, nominal, driven, patterns, scatterer)
 
 
-def _straight(
-    parameters: Parameters, maps: np.ndarray, mu: np.ndarray, angles: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Path lengths of the direct beam in mm, (n_angles, n_positions, n_materials), and its transmission.
-
-    In order of position. Transmission is averaged over the width of the beam, which the rim of the cell fills in part.
-    """
-    scan = parameters.scan
+def _straight(parameters: Parameters, maps: np.ndarray, mu: np.ndarray, axes: np.ndarray) -> Straight:
+    """What the direct beam meets on every line, the axis lying at `axes` (positions, (n_subsets, n_projections))."""
+    scan, angles = parameters.scan, line_angles(parameters.scan)
     parts = SUB_VOXELS if mu.any() else 1
-    paths = project(
-        maps,
-        voxel=scan.step_mm / SUB_VOXELS,
-        angles=angles,
-        cor=parts * parameters.cor + (parts - 1) / 2,
-        n_positions=parts * scan.n_positions,
-        step=scan.step_mm / parts,
-    ).reshape(len(angles), scan.n_positions, parts, len(mu))
-    return paths.mean(axis=2), np.exp(-paths @ mu).mean(axis=2)
+    paths = np.empty((*axes.shape, scan.n_positions, parts, len(mu)))
+    for axis in np.unique(axes):
+        found = project(
+            maps,
+            voxel=scan.step_mm / SUB_VOXELS,
+            angles=angles[axes == axis],
+            cor=parts * axis + (parts - 1) / 2,
+            n_positions=parts * scan.n_positions,
+            step=scan.step_mm / parts,
+        )
+        paths[axes == axis] = found.reshape(len(found), *paths.shape[2:])
+    return Straight(paths.mean(axis=3), np.exp(-paths @ mu).mean(axis=3))
 
 
 @dataclass(frozen=True)
@@ -235,11 +250,12 @@ def _blocks(parameters: Parameters, sample: Sample, subset: int) -> Iterator[Blo
     rows, columns = parameters.detector.shape
     length = max(1, PIXELS_AT_ONCE // (rows * columns))
     order, angles = frame_columns(scan), line_angles(scan)[subset - 1]
-    intensity = beam_intensity(scan, parameters.beam)[subset - 1]
+    axes = axis_columns(scan, parameters.cor)[subset - 1]
+    intensity = (1 + parameters.beam.unseen_drift) ** (subset - 1) * beam_intensity(scan, parameters.beam)[subset - 1]
     for line, omega in enumerate(angles):
-        paths = paths_of_line(parameters, sample.scatterer, omega, parameters.cor)[order[line]]
-        straight = sample.path_lengths[subset - 1, line, order[line]]
-        transmission = sample.transmission[subset - 1, line, order[line]]
+        paths = paths_of_line(parameters, sample.scatterer, omega, axes[line])[order[line]]
+        straight = sample.driven.path_lengths[subset - 1, line, order[line]]
+        transmission = sample.driven.transmission[subset - 1, line, order[line]]
         for first in range(0, scan.n_positions, length):
             part = slice(first, first + length)
             yield Block(
@@ -255,9 +271,10 @@ def _block_maker(
     parameters: Parameters, station: Station, state: State, sample: Sample, subset: int
 ) -> Callable[[Block], np.ndarray]:
     """A function from a block to its frames, (n, n_rows, n_columns) int32."""
-    scatterer = sample.scatterer
+    scatterer, artefacts = sample.scatterer, parameters.artefacts
+    lost = lost_frames(parameters, state, subset)
     where = addresses(station.pixels, station.q, scatterer.exits)
-    air = air_image(parameters.artefacts.air, station.pixels)
+    air = air_image(artefacts.air, station.pixels)
     stream = {"seed": parameters.seed, "scan": state.scan, "subset": subset}
 
     def make_block(block: Block) -> np.ndarray:
@@ -274,35 +291,41 @@ def _block_maker(
             lines = radial_tables(block.paths[:, :, [spots.material]], spots.patterns[None])
             add_spots(images, lines, where, factors, spots.ring_of_q)
         weaken(images, air, block.intensity, block.transmission)
-        counts = record(
-            images, station.defects, first_frame=block.first, poisson=parameters.artefacts.poisson, **stream
-        )
+        counts = record(images, station.defects, first_frame=block.first, poisson=artefacts.poisson, **stream)
+        overflow(counts, artefacts.saturation)
+        lose(counts, lost[block.first : block.first + len(counts)], artefacts.lost)
         return counts.reshape(-1, *parameters.detector.shape)
 
     return make_block
 
 
-def _counted(blocks: Iterator[np.ndarray], bar) -> Iterator[np.ndarray]:
-    """The same blocks, their frames counted on the progress bar."""
+def _counted(blocks: Iterator[np.ndarray], bar, n_frames: int) -> Iterator[np.ndarray]:
+    """The first `n_frames` of the same frames, counted on the progress bar."""
+    left = n_frames
     for block in blocks:
-        yield block
+        yield block[:left]
+        left -= len(block[:left])
         bar.update(len(block))
+        if not left:
+            return
 
 
 def _metadata(parameters: Parameters, sample: Sample, state: State, subset: int) -> dict:
     scan = parameters.scan
     angles = line_angles(scan)[subset - 1]
     monitor = parameters.beam.monitor * beam_intensity(scan, parameters.beam)[subset - 1]
-    transmission = np.take_along_axis(sample.transmission[subset - 1], frame_columns(scan), axis=1)
+    transmission = np.take_along_axis(sample.driven.transmission[subset - 1], frame_columns(scan), axis=1)
+    n_frames = frames_written(parameters, state, subset)
+    counters = {
+        "mon": monitor_reading(monitor.ravel(), lost_frames(parameters, state, subset), parameters.artefacts.lost),
+        "diode": (monitor * transmission).ravel(),
+        "rot": np.repeat(angles, scan.n_positions),
+        "ty": motor_positions(scan).ravel(),
+    }
     number = parameters.states.index(state) * scan.n_subsets + subset - 1
     return {
-        "shape": (frames_per_subset(parameters), *parameters.detector.shape),
-        "counters": {
-            "mon": monitor.ravel(),
-            "diode": (monitor * transmission).ravel(),
-            "rot": np.repeat(angles, scan.n_positions),
-            "ty": motor_positions(scan).ravel(),
-        },
+        "shape": (n_frames, *parameters.detector.shape),
+        "counters": {name: values[:n_frames] for name, values in counters.items()},
         "title": f"fscan2d rot {angles[0]:g} {scan.span_deg / scan.n_projections:g} {scan.n_projections} "
         f"ty {scan.first_position_mm:g} {scan.step_mm:g} {scan.n_positions} 0.01",
         # A simulated clock, so that the same parameters give the same file.
