@@ -54,4 +54,4 @@ def one_subset(parameters: Parameters, folder) -> tuple[np.ndarray, dict[str, np
         frames = file[DATASET][()].reshape(
             parameters.scan.n_projections, parameters.scan.n_positions, *parameters.detector.shape
         )
-        return frames, {name: file[f"/1.1/measurement/{name}"][()] for name in ("mon", "rot", "ty")}
+        return frames, {name: file[f"/1.1/measurement/{name}"][()] for name in ("mon", "diode", "rot", "ty")}

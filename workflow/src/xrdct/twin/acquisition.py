@@ -8,11 +8,24 @@ from .parameters import Beam, Scan
 def line_angles(scan: Scan) -> np.ndarray:
     """Rotation of every line in degrees, shape (n_subsets, n_projections).
 
-    All subsets have one step; their starts divide it evenly, so that together they fill the span.
+    All subsets have one step; unless the starts are given, they divide it evenly, so that together the subsets fill
+    the span.
     """
     step = scan.span_deg / scan.n_projections
+    starts = scan.starts_deg
+    if starts is None:
+        starts = scan.start_deg + step * np.arange(scan.n_subsets) / scan.n_subsets
+    return np.asarray(starts)[:, None] + step * np.arange(scan.n_projections)
+
+
+def axis_columns(scan: Scan, cor: float) -> np.ndarray:
+    """Where every line sees the rotation axis, in positions, shape (n_subsets, n_projections).
+
+    `cor` is the mean place of the axis; lines driven backwards see everything earlier by the backlash.
+    """
     subset, line = np.mgrid[: scan.n_subsets, : scan.n_projections]
-    return scan.start_deg + step * (line + subset / scan.n_subsets)
+    backwards = (line % 2 == 1) & scan.zigzag
+    return cor + scan.axis_drift_px * (subset - (scan.n_subsets - 1) / 2) - scan.backlash_px * backwards
 
 
 def frame_columns(scan: Scan) -> np.ndarray:

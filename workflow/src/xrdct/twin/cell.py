@@ -14,8 +14,9 @@ POINTS = 4
 def material_names(cell: Cell, states: tuple[State, ...]) -> list[str]:
     """All materials of a beamtime, in one order for all scans: metals, anode, cathode, grains, amorphous."""
     names = [CASING, COPPER, ALUMINIUM] + ([ANODE_TAB] if cell.anode_tab else [])
-    names += [phase for state in states for region in state.anode for phase in region.phases]
-    names += [state.cathode for state in states] + [grain.phase for grain in cell.grains]
+    seen = [state.at(subset) for state in states for subset in (1, *(change.from_subset for change in state.later))]
+    names += [phase for state in seen for region in state.anode for phase in region.phases]
+    names += [state.cathode for state in seen] + [grain.phase for grain in cell.grains]
     return list(dict.fromkeys([*names, SEPARATOR, ELECTROLYTE]))
 
 

@@ -20,6 +20,11 @@ class Pixels:
     """1/Å at the pixel's centre."""
     efficiency: np.ndarray
     """Solid angle relative to the foot of the perpendicular, times the polarisation factor."""
+    exit: np.ndarray
+    """Direction of the scattered ray within the slice: radians from the beam towards larger t. Columns count along t,
+    so it grows with the column."""
+    azimuth: np.ndarray
+    """Radians about the beam, from the direction of increasing columns towards increasing rows."""
     shadow: np.ndarray
     """Whether the beamstop covers the pixel."""
 
@@ -54,7 +59,9 @@ def place_pixels(detector: Detector, beam: Beam, *, beamstop_px: float = 0) -> P
     vertical = np.cross(b, horizontal)
     f = beam.polarization
     polarisation = 1 - (1 + f) / 2 * (s @ horizontal) ** 2 - (1 - f) / 2 * (s @ vertical) ** 2
-    return Pixels(q, solid_angle * polarisation, from_beam < beamstop_px * edge)
+    exit_angle = np.arctan2(s @ horizontal, s @ b)
+    azimuth = np.arctan2(p[..., 1], p[..., 2])
+    return Pixels(q, solid_angle * polarisation, exit_angle, azimuth, from_beam < beamstop_px * edge)
 
 
 def wavelength(energy_kev: float) -> float:

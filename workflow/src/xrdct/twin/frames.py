@@ -1,31 +1,11 @@
-"""From path lengths and patterns to the counts that a detector writes."""
+"""What is in every frame whatever the sample, and from expected counts to those that a detector writes."""
 
 import numpy as np
 
 from .detector import FLAGGED_VALUE, GAP_VALUE, Defects, Pixels
 from .parameters import Air
+from .photons import draw_counts
 from .seeds import generator
-
-
-def material_images(patterns: np.ndarray, q: np.ndarray, pixels: Pixels) -> np.ndarray:
-    """What 1 mm of each material gives in every pixel.
-
-    Parameters
-    ----------
-    patterns
-        Shape (n_materials, n_q), e²/Å³, on the grid `q`.
-    q
-        1/Å, equidistant from 0 to beyond the corner of the detector.
-    pixels
-        From `place_pixels`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (n_materials, n_pixels), e²/Å³ times efficiency; 0 behind the beamstop.
-    """
-    open_pixels = np.where(pixels.shadow, 0, pixels.efficiency).ravel()
-    return np.stack([np.interp(pixels.q.ravel(), q, pattern) for pattern in patterns]) * open_pixels
 
 
 def air_pattern(air: Air | None, q: np.ndarray) -> np.ndarray:
@@ -34,32 +14,25 @@ def air_pattern(air: Air | None, q: np.ndarray) -> np.ndarray:
 
 
 def air_image(air: Air | None, pixels: Pixels) -> np.ndarray:
-    """Counts of the air scatter in every pixel at full intensity, shape (n_pixels,); the beamstop hides it too."""
-    return (air_pattern(air, pixels.q) * np.where(pixels.shadow, 0, pixels.efficiency)).ravel()
+    """Counts of the air scatter in every pixel at full intensity, float32, shape (n_pixels,); the beamstop hides it."""
+    return (air_pattern(air, pixels.q) * np.where(pixels.shadow, 0, pixels.efficiency)).ravel().astype(np.float32)
 
 
-def expected_counts(
-    path_lengths: np.ndarray, images: np.ndarray, air: np.ndarray, *, monitor: np.ndarray, dose: float
-) -> np.ndarray:
-    """Mean counts of frames: monitor · (dose · Σ_m path_m image_m + air).
+def weaken(images: np.ndarray, air: np.ndarray, intensity: np.ndarray, transmission: np.ndarray) -> None:
+    """Add the air scatter, weakened by the sample as the direct beam is, and scale frames to the beam; in place.
 
     Parameters
     ----------
-    path_lengths
-        mm of each material in the beam, shape (n_frames, n_materials).
-    images, air
-        From `material_images` and `air_image`.
-    monitor
-        Intensity of the beam relative to full, shape (n_frames,).
-    dose
-        Counts per mm and e²/Å³.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (n_frames, n_pixels), counts.
+    images
+        Expected counts at full intensity, float32, shape (n_frames, n_pixels).
+    air
+        From `air_image`.
+    intensity, transmission
+        Of the beam relative to full, and of the direct beam through the sample, shape (n_frames,).
     """
-    return monitor[:, None] * (dose * (path_lengths @ images) + air)
+    for image, beam, share in zip(images, intensity, transmission, strict=True):
+        image += np.float32(share) * air
+        image *= np.float32(beam)
 
 
 def record(
@@ -95,7 +68,7 @@ def record(
     counts = np.empty(expected.shape, dtype=np.int32)
     for k, mean in enumerate(expected):
         rng = generator(seed, scan, subset, first_frame + k)
-        counts[k] = rng.poisson(mean) if poisson else np.rint(mean)
+        counts[k] = draw_counts(mean, rng) if poisson else np.rint(mean)
         counts[k, defects.hot] = rng.poisson(defects.hot_counts)
         lit = rng.random(defects.flickering.size) < defects.flicker_share
         counts[k, defects.flickering[lit]] = rng.poisson(defects.flicker_counts[lit])

@@ -5,7 +5,7 @@ or `false` switches it off. Presets lie beside this module in `presets/`.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -131,6 +131,19 @@ class LatticeParameters(Section):
     """Å (null for a cubic phase: c follows a)."""
 
 
+class Change(Section):
+    """What is different from one subset on: the cell goes on reacting while it is scanned."""
+
+    from_subset: Annotated[int, Field(ge=2)]
+    """First subset that sees it."""
+    anode: tuple[Region, ...] | None = None
+    """Regions of the anode."""
+    cathode: str | None = None
+    """Structure of the cathode."""
+    lattice: dict[str, LatticeParameters] | None = None
+    """Lattice parameters, by structure."""
+
+
 class State(Section):
     """The cell at one voltage: one scan."""
 
@@ -146,6 +159,18 @@ class State(Section):
     """Regions of the anode; the first should cover everything."""
     lattice: dict[str, LatticeParameters] = Field(default={})
     """Lattice parameters of this state, by structure."""
+
+    later: tuple[Change, ...] = ()
+    """How the cell changes during the scan; null keeps what was before."""
+
+    def at(self, subset: int) -> "State":
+        """The state during one subset (1, 2, …)."""
+        state = self
+        for change in self.later:
+            if subset >= change.from_subset:
+                news = {"anode": change.anode, "cathode": change.cathode, "lattice": change.lattice}
+                state = state.model_copy(update={key: value for key, value in news.items() if value is not None})
+        return state
 
 
 class Scan(Section):
@@ -163,8 +188,15 @@ class Scan(Section):
     """Angular range of a subset."""
     start_deg: float = 0
     """Rotation of the first line of the first subset."""
+    starts_deg: tuple[float, ...] | None = None
+    """Rotation of the first line of every subset, in the order in which they are taken; null: from `start_deg` on in
+    equal fractions of the step."""
     zigzag: bool = True
     """Every second line is driven backwards."""
+    backlash_px: float = 0
+    """On lines driven backwards the motor's reading is behind: the frame of column j shows column j + backlash."""
+    axis_drift_px: float = 0
+    """How far the rotation axis moves from subset to subset, in positions; about its mean."""
     cor_offset_px: float = 0
     """Rotation axis minus the middle of the line, in positions."""
     first_position_mm: float = 0
@@ -208,6 +240,8 @@ class Beam(Section):
     """Share of the intensity lost between two top-ups of the ring."""
     topup_frames: Annotated[int, Field(ge=1)] = 1000
     """Frames between two top-ups."""
+    unseen_drift: Annotated[float, Field(gt=-1)] = 0
+    """Relative change of the intensity on the sample from subset to subset that the monitor does not see."""
 
 
 class Instrument(Section):
@@ -236,6 +270,10 @@ class Amorphous(Section):
     """Top of the halo in e²/Å³."""
     electrons: NotNegative
     """Electrons per Å³: what the Compton scattering tends to at large q."""
+    formula: str | None = None
+    """Sum formula, for the attenuation: C2H4."""
+    density: Positive | None = None
+    """g/cm³ of the material as it fills its layer, pores included; for the attenuation."""
 
 
 class Air(Section):
@@ -266,6 +304,42 @@ class BadPixels(Section):
     """Share of frames in which a flickering pixel is hot."""
 
 
+class Attenuation(Section):
+    """The sample weakens the beam on its way in and the scattered ray on its way out."""
+
+    strength: NotNegative = 1
+    """Factor on every attenuation coefficient: 1 is nature, 0 is none."""
+    scattered_ray: bool = True
+    """Whether the scattered ray is weakened too; false: only the way in."""
+
+
+class Parallax(Section):
+    """A voxel nearer to the detector throws smaller rings."""
+
+    strength: float = 1
+    """Factor on every depth: 1 is nature, 0 is none, −1 turns the detector to the other side."""
+
+
+class Lost(Section):
+    """Frames that are lost at random."""
+
+    share: Fraction
+    """Share of all frames."""
+    reading: Literal["zero", "flagged", "no_beam", "nan_monitor"] = "zero"
+    """What is left: a frame of zeros; one of −1; zeros and a monitor of 0; a good frame with a monitor of NaN."""
+
+
+class Truncated(Section):
+    """A subset that was broken off."""
+
+    scan: str
+    """Scan."""
+    subset: Annotated[int, Field(ge=1)]
+    """Subset."""
+    frames: Annotated[int, Field(ge=1)]
+    """Frames that were written."""
+
+
 class Artefacts(Section):
     """What stands between the ideal and the recorded frame; each can be switched off alone."""
 
@@ -277,6 +351,18 @@ class Artefacts(Section):
     """Hot, flickering, dead pixels; null: none."""
     beamstop_px: NotNegative = 0
     """Radius of the shadow around the direct beam, in pixels."""
+    saturation: Annotated[int, Field(gt=0)] | None = None
+    """Largest count that the detector can write; more are written as this. null: there is none."""
+    lost: Lost | None = None
+    """Lost frames; null: none."""
+    truncated: tuple[Truncated, ...] = ()
+    """Subsets that end early, while the scan table promises all of their frames."""
+    attenuation: Attenuation | None = None
+    """Attenuation in the sample, of air scatter and direct beam too; null: the sample is transparent."""
+    parallax: Parallax | None = None
+    """Rings move with depth; null: all matter scatters from the axis."""
+    spots: dict[str, Positive] = Field(default={})
+    """Materials of few grains, and how many crystallites per mm of path shine into each degree of a ring."""
 
 
 class Calibrant(Section):
@@ -316,6 +402,8 @@ class Parameters(Section):
         names = [state.scan for state in self.states]
         if len(set(names)) != len(names) or not names:
             raise ValueError(f"states: every scan needs a name of its own, found {names}")
+        if self.scan.starts_deg is not None and len(self.scan.starts_deg) != self.scan.n_subsets:
+            raise ValueError(f"scan.starts_deg: {len(self.scan.starts_deg)} angles for {self.scan.n_subsets} subsets")
         return self
 
     @property

@@ -23,8 +23,13 @@ def crystal_pattern(crystal: Crystal, q: np.ndarray, *, instrument: Instrument, 
 
     The powder average of the interference function is (2π²/V² q²) Σ|F|² δ(q − q_hkl) e² per volume.
     """
+    return bragg_pattern(crystal, q, instrument=instrument, size_nm=size_nm) + diffuse(crystal, q)
+
+
+def bragg_pattern(crystal: Crystal, q: np.ndarray, *, instrument: Instrument, size_nm: float) -> np.ndarray:
+    """The lines alone, e²/Å³."""
     lines = powder_lines(crystal, q[-1] + BEYOND)
-    return 2 * np.pi**2 * broaden(lines, q, instrument=instrument, size_nm=size_nm) + diffuse(crystal, q)
+    return 2 * np.pi**2 * broaden(lines, q, instrument=instrument, size_nm=size_nm)
 
 
 def broaden(lines: Lines, q: np.ndarray, *, instrument: Instrument, size_nm: float) -> np.ndarray:

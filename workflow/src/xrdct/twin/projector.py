@@ -53,14 +53,14 @@ def _project(amounts, x, y, voxel, angles, cor, n_positions, step):
             last = min(n_positions - 1, int(np.floor((t + reach) / step + cor + 0.5)))
             for j in range(first, last + 1):
                 left = (j - cor - 0.5) * step - t
-                share = _shadow(left + step, wide, narrow) - _shadow(left, wide, narrow)
+                share = shadow(left + step, wide, narrow) - shadow(left, wide, narrow)
                 for m in range(n_materials):
                     sinogram[k, j, m] += amounts[i, m] * share / step
     return sinogram
 
 
 @numba.njit(cache=True)
-def _shadow(t, wide, narrow):
+def shadow(t, wide, narrow):
     """Share of a square's shadow left of t: the integral of a unit trapezoid (two boxes convolved) centred on 0."""
     if narrow < 1e-6 * wide:
         return min(max(t / wide + 0.5, 0.0), 1.0)

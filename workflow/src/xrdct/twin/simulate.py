@@ -6,6 +6,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +17,19 @@ from ..logbook import progress
 from ..phases import read_structure, structure_path
 from ..scans import Subset, write_scans
 from . import files
-from .acquisition import beam_intensity, frame_columns, line_angles, motor_positions
+from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles, motor_positions
 from .cell import SUB_VOXELS, material_maps, material_names
 from .detector import draw_defects, place_pixels
-from .frames import air_image, expected_counts, material_images, record
+from .frames import air_image, record, weaken
+from .grains import sector_brightness
 from .parameters import Parameters, State
 from .patterns import crystal_pattern, material_patterns, q_grid
 from .projector import project
+from .scattering import paths_of_line, radial_tables, state_scatterer
+from .shine import add_spots, addresses, shine
 from .structures import read_crystal
-from .truth import Sample, Station, bad_pixel_mask, truth_of
+from .truth import Sample, Station, Straight, bad_pixel_mask, truth_of
+from .upsets import frames_written, lose, lost_frames, monitor_reading, overflow
 
 CALIBRANT_FRAME, MASK, TABLE, RECORD = "CeO2.cbf", "mask.edf", "scans.tsv", "beamtime.json"
 PIXELS_AT_ONCE = 2**22
@@ -74,17 +80,18 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
         for state in parameters.states:
             if not missing[state.scan] and state.scan not in untold:
                 continue
-            sample = _sample(parameters, station, state)
+            samples = _samples(parameters, station, state)
             for subset in missing[state.scan]:
+                sample = samples[subset - 1]
                 make_block = _block_maker(parameters, station, state, sample, subset)
-                blocks = in_order(pool, make_block, _block_starts(parameters), ahead=2 * workers)
+                blocks = in_order(pool, make_block, _blocks(parameters, sample, subset), ahead=2 * workers)
                 files.write_subset(
                     master_path(out, state, subset),
-                    _counted(blocks, bar),
+                    _counted(blocks, bar, frames_written(parameters, state, subset)),
                     stamp=stamp,
-                    **_metadata(parameters, state, subset),
+                    **_metadata(parameters, sample, state, subset),
                 )
-            files.write_truth(truth_path(out, state), truth_of(parameters, station, state, sample, stamp))
+            files.write_truth(truth_path(out, state), truth_of(parameters, station, state, samples, stamp))
     files.write_record(finished, parameters.model_dump(mode="json"), stamp)
     return True
 
@@ -163,7 +170,13 @@ def _station(parameters: Parameters) -> Station:
         read_structure(phase)
     for where, phases in [
         ("instrument.sizes_nm", parameters.instrument.sizes_nm),
+        ("artefacts.spots", parameters.artefacts.spots),
         *((f"states.{state.scan}.lattice", state.lattice) for state in parameters.states),
+        *(
+            (f"states.{state.scan}.later", change.lattice or {})
+            for state in parameters.states
+            for change in state.later
+        ),
     ]:
         strange = sorted(set(phases) - known)
         if strange:
@@ -171,83 +184,148 @@ def _station(parameters: Parameters) -> Station:
     return Station(pixels, defects, q_grid(float(pixels.q.max())), names)
 
 
-def _sample(parameters: Parameters, station: Station, state: State) -> Sample:
+def _samples(parameters: Parameters, station: Station, state: State) -> list[Sample]:
+    """The cell as each subset meets it; one object for subsets between which nothing changes."""
+    stages = [state.at(subset) for subset in subset_numbers(parameters)]
+    samples = [_sample(parameters, station, stages[0])]
+    for before, stage in pairwise(stages):
+        samples.append(samples[-1] if stage == before else _sample(parameters, station, stage))
+    return samples
+
+
+def _sample(parameters: Parameters, station: Station, stage: State) -> Sample:
     scan = parameters.scan
-    maps = material_maps(parameters.cell, state, station.names, n=scan.n_positions, step=scan.step_mm)
-    angles = line_angles(scan)
-    paths = project(
-        maps,
-        voxel=scan.step_mm / SUB_VOXELS,
-        angles=angles.ravel(),
-        cor=parameters.cor,
-        n_positions=scan.n_positions,
-        step=scan.step_mm,
-    )
+    maps = material_maps(parameters.cell, stage, station.names, n=scan.n_positions, step=scan.step_mm)
+    scatterer = state_scatterer(parameters, stage, maps, names=station.names, q=station.q, pixels=station.pixels)
+    axes = axis_columns(scan, parameters.cor)
+    nominal = _straight(parameters, maps, scatterer.mu, np.full_like(axes, parameters.cor))
+    driven = nominal if (axes == parameters.cor).all() else _straight(parameters, maps, scatterer.mu, axes)
     patterns = material_patterns(
         station.names,
         station.q,
         instrument=parameters.instrument,
         amorphous=parameters.amorphous,
-        lattice=state.lattice,
+        lattice=stage.lattice,
     )
-    return Sample(maps, paths.reshape(*angles.shape, *paths.shape[1:]), patterns)
+    return Sample(maps, nominal, driven, patterns, scatterer)
 
 
-def _block_length(parameters: Parameters) -> int:
+def _straight(parameters: Parameters, maps: np.ndarray, mu: np.ndarray, axes: np.ndarray) -> Straight:
+    """What the direct beam meets on every line, the axis lying at `axes` (positions, (n_subsets, n_projections))."""
+    scan, angles = parameters.scan, line_angles(parameters.scan)
+    parts = SUB_VOXELS if mu.any() else 1
+    paths = np.empty((*axes.shape, scan.n_positions, parts, len(mu)))
+    for axis in np.unique(axes):
+        found = project(
+            maps,
+            voxel=scan.step_mm / SUB_VOXELS,
+            angles=angles[axes == axis],
+            cor=parts * axis + (parts - 1) / 2,
+            n_positions=parts * scan.n_positions,
+            step=scan.step_mm / parts,
+        )
+        paths[axes == axis] = found.reshape(len(found), *paths.shape[2:])
+    return Straight(paths.mean(axis=3), np.exp(-paths @ mu).mean(axis=3))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some frames of one line, in acquisition order."""
+
+    first: int
+    """Number of the first frame in its subset."""
+    paths: np.ndarray
+    """Effective path lengths, from `paths_of_line`."""
+    straight: np.ndarray
+    """Path lengths of the direct beam, mm, shape (n_frames, n_materials)."""
+    transmission: np.ndarray
+    """Of the direct beam, shape (n_frames,)."""
+    intensity: np.ndarray
+    """Of the beam, relative to full, shape (n_frames,)."""
+
+
+def _blocks(parameters: Parameters, sample: Sample, subset: int) -> Iterator[Block]:
+    """The frames of a subset, line by line; a line that needs more than one block is projected once."""
+    scan = parameters.scan
     rows, columns = parameters.detector.shape
-    return max(1, PIXELS_AT_ONCE // (rows * columns))
-
-
-def _block_starts(parameters: Parameters) -> range:
-    """First frame of every block of a subset."""
-    return range(0, frames_per_subset(parameters), _block_length(parameters))
+    length = max(1, PIXELS_AT_ONCE // (rows * columns))
+    order, angles = frame_columns(scan), line_angles(scan)[subset - 1]
+    axes = axis_columns(scan, parameters.cor)[subset - 1]
+    intensity = (1 + parameters.beam.unseen_drift) ** (subset - 1) * beam_intensity(scan, parameters.beam)[subset - 1]
+    for line, omega in enumerate(angles):
+        paths = paths_of_line(parameters, sample.scatterer, omega, axes[line])[order[line]]
+        straight = sample.driven.path_lengths[subset - 1, line, order[line]]
+        transmission = sample.driven.transmission[subset - 1, line, order[line]]
+        for first in range(0, scan.n_positions, length):
+            part = slice(first, first + length)
+            yield Block(
+                line * scan.n_positions + first,
+                paths[part],
+                straight[part],
+                transmission[part],
+                intensity[line, part],
+            )
 
 
 def _block_maker(
     parameters: Parameters, station: Station, state: State, sample: Sample, subset: int
-) -> Callable[[int], np.ndarray]:
-    """A function from the number of a block's first frame to the block, (n, n_rows, n_columns) int32."""
-    images = material_images(sample.patterns, station.q, station.pixels)
-    air = air_image(parameters.artefacts.air, station.pixels)
-    columns = frame_columns(parameters.scan)
-    paths = np.take_along_axis(sample.path_lengths[subset - 1], columns[:, :, None], axis=1)
-    paths = paths.reshape(-1, paths.shape[-1])
-    intensity = beam_intensity(parameters.scan, parameters.beam)[subset - 1].ravel()
+) -> Callable[[Block], np.ndarray]:
+    """A function from a block to its frames, (n, n_rows, n_columns) int32."""
+    scatterer, artefacts = sample.scatterer, parameters.artefacts
+    lost = lost_frames(parameters, state, subset)
+    where = addresses(station.pixels, station.q, scatterer.exits)
+    air = air_image(artefacts.air, station.pixels)
+    stream = {"seed": parameters.seed, "scan": state.scan, "subset": subset}
 
-    def make_block(first: int) -> np.ndarray:
-        part = slice(first, first + _block_length(parameters))
-        counts = record(
-            expected_counts(paths[part], images, air, monitor=intensity[part], dose=parameters.beam.dose),
-            station.defects,
-            seed=parameters.seed,
-            scan=state.scan,
-            subset=subset,
-            first_frame=first,
-            poisson=parameters.artefacts.poisson,
-        )
+    def make_block(block: Block) -> np.ndarray:
+        images = shine(radial_tables(block.paths, scatterer.patterns), where)
+        for spots in scatterer.spots:
+            factors = sector_brightness(
+                block.straight[:, spots.material],
+                spots.grains,
+                n_rings=int(spots.ring_of_q.max()) + 1,
+                first_frame=block.first,
+                material=spots.name,
+                **stream,
+            )
+            lines = radial_tables(block.paths[:, :, [spots.material]], spots.patterns[None])
+            add_spots(images, lines, where, factors, spots.ring_of_q)
+        weaken(images, air, block.intensity, block.transmission)
+        counts = record(images, station.defects, first_frame=block.first, poisson=artefacts.poisson, **stream)
+        overflow(counts, artefacts.saturation)
+        lose(counts, lost[block.first : block.first + len(counts)], artefacts.lost)
         return counts.reshape(-1, *parameters.detector.shape)
 
     return make_block
 
 
-def _counted(blocks: Iterator[np.ndarray], bar) -> Iterator[np.ndarray]:
-    """The same blocks, their frames counted on the progress bar."""
+def _counted(blocks: Iterator[np.ndarray], bar, n_frames: int) -> Iterator[np.ndarray]:
+    """The first `n_frames` of the same frames, counted on the progress bar."""
+    left = n_frames
     for block in blocks:
-        yield block
+        yield block[:left]
+        left -= len(block[:left])
         bar.update(len(block))
+        if not left:
+            return
 
 
-def _metadata(parameters: Parameters, state: State, subset: int) -> dict:
+def _metadata(parameters: Parameters, sample: Sample, state: State, subset: int) -> dict:
     scan = parameters.scan
     angles = line_angles(scan)[subset - 1]
+    monitor = parameters.beam.monitor * beam_intensity(scan, parameters.beam)[subset - 1]
+    transmission = np.take_along_axis(sample.driven.transmission[subset - 1], frame_columns(scan), axis=1)
+    n_frames = frames_written(parameters, state, subset)
+    counters = {
+        "mon": monitor_reading(monitor.ravel(), lost_frames(parameters, state, subset), parameters.artefacts.lost),
+        "diode": (monitor * transmission).ravel(),
+        "rot": np.repeat(angles, scan.n_positions),
+        "ty": motor_positions(scan).ravel(),
+    }
     number = parameters.states.index(state) * scan.n_subsets + subset - 1
     return {
-        "shape": (frames_per_subset(parameters), *parameters.detector.shape),
-        "counters": {
-            "mon": (parameters.beam.monitor * beam_intensity(scan, parameters.beam)[subset - 1]).ravel(),
-            "rot": np.repeat(angles, scan.n_positions),
-            "ty": motor_positions(scan).ravel(),
-        },
+        "shape": (n_frames, *parameters.detector.shape),
+        "counters": {name: values[:n_frames] for name, values in counters.items()},
         "title": f"fscan2d rot {angles[0]:g} {scan.span_deg / scan.n_projections:g} {scan.n_projections} "
         f"ty {scan.first_position_mm:g} {scan.step_mm:g} {scan.n_positions} 0.01",
         # A simulated clock, so that the same parameters give the same file.
@@ -261,13 +339,10 @@ def _write_small_files(parameters: Parameters, station: Station, out: Path) -> N
     calibrant, instrument = parameters.calibrant, parameters.instrument
     size = instrument.sizes_nm.get(calibrant.phase, instrument.size_nm)
     pattern = crystal_pattern(read_crystal(calibrant.phase), station.q, instrument=instrument, size_nm=size)
-    mean = calibrant.exposures * expected_counts(
-        np.array([[calibrant.thickness_mm]]),
-        material_images(pattern[None], station.q, station.pixels),
-        air_image(parameters.artefacts.air, station.pixels),
-        monitor=np.ones(1),
-        dose=parameters.beam.dose,
-    )
+    table = (parameters.beam.dose * calibrant.thickness_mm * pattern).astype(np.float32)
+    mean = shine(table[None, None], addresses(station.pixels, station.q, np.zeros(1)))
+    weaken(mean, air_image(parameters.artefacts.air, station.pixels), np.ones(1), np.ones(1))
+    mean *= np.float32(calibrant.exposures)
     counts = record(
         mean,
         station.defects,

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from .acquisition import beam_intensity, frame_columns, line_angles
+from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles
 from .cell import SUB_VOXELS, box_mean
 from .detector import Defects, Pixels, wavelength
 from .files import STAMP
 from .frames import air_pattern
 from .parameters import Detector, Parameters, State
 from .patterns import lattice_of
+from .scattering import Scatterer
+from .upsets import lost_frames
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,29 @@ class Station:
 
 
 @dataclass(frozen=True)
+class Straight:
+    """What the direct beam meets, shape (n_subsets, n_projections, n_positions, …), columns in order of position."""
+
+    path_lengths: np.ndarray
+    """mm of each material."""
+    transmission: np.ndarray
+    """Averaged over the width of the beam, which the rim of the cell fills in part."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """The cell in one state, and what the beam meets of it."""
 
     maps: np.ndarray
     """Volume fractions on the phantom's grid, [y, x, material]."""
-    path_lengths: np.ndarray
-    """mm, shape (n_subsets, n_projections, n_positions, n_materials), columns in order of position."""
+    nominal: Straight
+    """Where the motors say: what the truth holds."""
+    driven: Straight
+    """Where the beam really was."""
     patterns: np.ndarray
     """e²/Å³, shape (n_materials, n_q)."""
+    scatterer: Scatterer
+    """What the frames are made from."""
 
 
 def bad_pixel_mask(detector: Detector, defects: Defects) -> np.ndarray:
@@ -44,7 +60,7 @@ def bad_pixel_mask(detector: Detector, defects: Defects) -> np.ndarray:
     return _image(detector, np.concatenate([defects.missing, defects.dead, defects.flagged]))
 
 
-def truth_of(parameters: Parameters, station: Station, state: State, sample: Sample, stamp: str) -> xr.Dataset:
+def truth_of(parameters: Parameters, station: Station, state: State, samples: list[Sample], stamp: str) -> xr.Dataset:
     """Phantom, path lengths, patterns, acquisition and defects of one scan, with the parameters in the attributes.
 
     Returns
@@ -52,7 +68,9 @@ def truth_of(parameters: Parameters, station: Station, state: State, sample: Sam
     xarray.Dataset
         Every variable with its unit in the attribute ``units``.
     """
-    quantities = _phantom(parameters, station, state, sample) | _acquisition(parameters, station)
+    quantities = _phantom(parameters, station, state, samples) | _acquisition(parameters, station, state)
+    if state.later:
+        quantities |= _evolution(parameters, station, state, samples)
     coordinates = _coordinates(parameters, station)
     return xr.Dataset(
         {name: (dims, values, {"units": unit}) for name, (dims, values, unit) in quantities.items()},
@@ -73,31 +91,60 @@ def truth_of(parameters: Parameters, station: Station, state: State, sample: Sam
     )
 
 
-def _phantom(parameters: Parameters, station: Station, state: State, sample: Sample) -> dict[str, tuple]:
-    """What the cell is made of and how it scatters: (dims, values, unit) by name."""
+def _phantom(parameters: Parameters, station: Station, state: State, samples: list[Sample]) -> dict[str, tuple]:
+    """What the cell is made of at first, what the beam met and how it scatters: (dims, values, unit) by name."""
     order = np.argsort(line_angles(parameters.scan).ravel(), kind="stable")
-    paths = sample.path_lengths.reshape(-1, *sample.path_lengths.shape[2:])[order]
-    fractions = np.moveaxis(box_mean(sample.maps, SUB_VOXELS), -1, 0)
-    counts_per_mm = parameters.beam.dose * sample.patterns
-    lattice = [
-        [np.nan] * 6 if name in parameters.amorphous else lattice_of(name, state.lattice) for name in station.names
-    ]
+    met = [sample.nominal.path_lengths[k] for k, sample in enumerate(samples)]
+    let_through = [sample.nominal.transmission[k] for k, sample in enumerate(samples)]
+    paths, transmission = np.concatenate(met)[order], np.concatenate(let_through)[order]
+    fractions, mu = _fractions(samples[0]), samples[0].scatterer.mu
+    counts_per_mm = parameters.beam.dose * samples[0].patterns
+    lattice = _lattice(parameters, station, state)
     return {
         "volume_fraction": (("phase", "y", "x"), fractions.astype(np.float32), "1"),
         "path_length": (("phase", "angle", "position"), np.moveaxis(paths, -1, 0).astype(np.float32), "mm"),
+        "mu": (("y", "x"), np.tensordot(mu, fractions, 1).astype(np.float32), "1/mm"),
+        "phase_mu": (("phase",), mu, "1/mm"),
+        "transmission": (("angle", "position"), transmission.astype(np.float32), "1"),
         "phase_pattern": (("phase", "q"), counts_per_mm.astype(np.float32), "counts per pixel and mm"),
         "pattern": (("q",), paths.mean(axis=(0, 1)) @ counts_per_mm, "counts per pixel"),
         "air": (("q",), air_pattern(parameters.artefacts.air, station.q), "counts per pixel"),
-        "lattice": (("phase", "constant"), np.array(lattice), "a, b, c in Å; alpha, beta, gamma in degrees"),
+        "lattice": (("phase", "constant"), lattice, "a, b, c in Å; alpha, beta, gamma in degrees"),
     }
 
 
-def _acquisition(parameters: Parameters, station: Station) -> dict[str, tuple]:
+def _fractions(sample: Sample) -> np.ndarray:
+    """Volume fractions on the voxels of the truth, [phase, y, x]."""
+    return np.moveaxis(box_mean(sample.maps, SUB_VOXELS), -1, 0)
+
+
+def _lattice(parameters: Parameters, station: Station, state: State) -> np.ndarray:
+    """Cell of every phase, NaN for what has none, shape (n_phases, 6)."""
+    amorphous = parameters.amorphous
+    return np.array([[np.nan] * 6 if name in amorphous else lattice_of(name, state.lattice) for name in station.names])
+
+
+def _evolution(parameters: Parameters, station: Station, state: State, samples: list[Sample]) -> dict[str, tuple]:
+    """What changes from subset to subset: (dims, values, unit) by name."""
+    fractions = np.stack([_fractions(sample) for sample in samples])
+    lattice = np.stack([_lattice(parameters, station, state.at(k + 1)) for k in range(len(samples))])
+    return {
+        "volume_fraction_by_subset": (("subset", "phase", "y", "x"), fractions.astype(np.float32), "1"),
+        "lattice_by_subset": (("subset", "phase", "constant"), lattice, "a, b, c in Å; alpha, beta, gamma in degrees"),
+    }
+
+
+def _acquisition(parameters: Parameters, station: Station, state: State) -> dict[str, tuple]:
     """How it was measured: (dims, values, unit) by name."""
     scan, detector, defects = parameters.scan, parameters.detector, station.defects
     pixel = ("row", "column_px")
+    lost = np.stack([lost_frames(parameters, state, k + 1) for k in range(scan.n_subsets)])
+    lost = lost.reshape(scan.n_subsets, scan.n_projections, scan.n_positions)
     return {
         "cor": ((), parameters.cor, "pixels from the centre of the first column"),
+        "axis": (("subset", "line"), axis_columns(scan, parameters.cor), "pixels, where the line sees the axis"),
+        "backlash": ((), scan.backlash_px, "pixels, of lines driven backwards"),
+        "lost": (("subset", "line", "point"), lost, "1: frame lost"),
         "monitor": (("subset", "line", "point"), beam_intensity(scan, parameters.beam), "1, relative to full beam"),
         "column": (("line", "point"), frame_columns(scan), "pixels, column of the sinogram"),
         "line_angle": (("subset", "line"), line_angles(scan), "degrees"),
