@@ -1,7 +1,17 @@
 """Reads and validates configuration and table; paths that follow from a row."""
 
+import os
 import re
+import sys
 from pathlib import Path
+
+# The library of this very checkout, for this process and for every job, whatever else is installed: jobs in conda
+# environments have no other, and the hashes of the code must be of the code that runs.
+library = str(Path(workflow.basedir) / "workflow" / "src")
+sys.path.insert(0, library)
+os.environ.update(PYTHONPATH=os.pathsep.join()
+    filter(None, [library, os.environ.get("PYTHONPATH")])
+)
 
 from snakemake.exceptions import WorkflowError
 
