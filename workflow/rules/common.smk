@@ -9,8 +9,8 @@ from pathlib import Path
 # environments have no other, and the hashes of the code must be of the code that runs.
 library = str(Path(workflow.basedir) / "workflow" / "src")
 sys.path.insert(0, library)
-os.environ.update(PYTHONPATH=os.pathsep.join()
-    filter(None, [library, os.environ.get("PYTHONPATH")])
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
 )
 
 from snakemake.exceptions import WorkflowError
