@@ -9,7 +9,7 @@ from pathlib import Path
 from .marks import page, summary, table, write_summary
 
 REPOSITORY = Path(__file__).resolve().parents[4]
-BENCHES = {"first-way": "first_way", "integration": "integration"}
+BENCHES = {"first-way": "first_way", "integration": "integration", "twin": "twin"}
 """Name on the command line and module of each bench; a module has `measure()` and `DEVICE`."""
 
 

@@ -23,11 +23,11 @@ from .detector import draw_defects, place_pixels
 from .frames import air_image, record, weaken
 from .grains import sector_brightness
 from .parameters import Parameters, State
-from .patterns import crystal_pattern, material_patterns, q_grid
+from .patterns import crystal_pattern, material_patterns, q_grid, size_of
 from .projector import project
 from .scattering import paths_of_line, radial_tables, state_scatterer
 from .shine import add_spots, addresses, shine
-from .structures import read_crystal
+from .structures import read_crystal, structure_of
 from .truth import Sample, Station, Straight, bad_pixel_mask, truth_of
 from .upsets import frames_written, lose, lost_frames, monitor_reading, overflow
 
@@ -101,7 +101,10 @@ def parameters_stamp(parameters: Parameters, names: list[str]) -> str:
     # Not sorted: the order of the materials is that of the file, and sums depend on it in the last digit.
     digest = hashlib.sha256(json.dumps(parameters.model_dump(mode="json")).encode())
     phases = {*names, parameters.calibrant.phase} - set(parameters.amorphous)
-    for path in [*sorted(Path(__file__).parent.glob("*.py")), *map(structure_path, sorted(phases))]:
+    for path in [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        *map(structure_path, sorted(set(map(structure_of, phases)))),
+    ]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -165,9 +168,9 @@ def _station(parameters: Parameters) -> Station:
     pixels = place_pixels(parameters.detector, parameters.beam, beamstop_px=parameters.artefacts.beamstop_px)
     defects = draw_defects(parameters.detector, parameters.artefacts.bad_pixels, seed=parameters.seed)
     names = material_names(parameters.cell, parameters.states)
-    known = {*names, parameters.calibrant.phase}
+    known = {*names, *map(structure_of, names), parameters.calibrant.phase}
     for phase in sorted(known - set(parameters.amorphous)):
-        read_structure(phase)
+        read_structure(structure_of(phase))
     for where, phases in [
         ("instrument.sizes_nm", parameters.instrument.sizes_nm),
         ("artefacts.spots", parameters.artefacts.spots),
@@ -337,7 +340,7 @@ def _metadata(parameters: Parameters, sample: Sample, state: State, subset: int)
 def _write_small_files(parameters: Parameters, station: Station, out: Path) -> None:
     """Calibrant frame, mask and scan table."""
     calibrant, instrument = parameters.calibrant, parameters.instrument
-    size = instrument.sizes_nm.get(calibrant.phase, instrument.size_nm)
+    size = size_of(calibrant.phase, instrument)
     pattern = crystal_pattern(read_crystal(calibrant.phase), station.q, instrument=instrument, size_nm=size)
     table = (parameters.beam.dose * calibrant.thickness_mm * pattern).astype(np.float32)
     mean = shine(table[None, None], addresses(station.pixels, station.q, np.zeros(1)))
