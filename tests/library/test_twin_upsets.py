@@ -4,13 +4,13 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
-from small_beamtime import IDEAL, one_subset, small
+from small_beamtime import IDEAL, master_path, one_subset, small
 
 from xrdct.io.frames import open_frames
 from xrdct.scans import read_scans
 from xrdct.twin import files
 from xrdct.twin.acquisition import axis_columns, line_angles
-from xrdct.twin.simulate import master_path, simulate
+from xrdct.twin.simulate import simulate
 
 
 @pytest.fixture(scope="module")

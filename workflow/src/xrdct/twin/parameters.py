@@ -398,6 +398,14 @@ class Calibrant(Section):
     """Counting time, in frames of the scan."""
 
 
+class Files(Section):
+    """How raw data are written."""
+
+    format: Literal["bliss", "hdf5", "cbf"] = "bliss"
+    """bliss: ESRF master files with the detector's own files; hdf5: one stack per subset, counters beside it; cbf: a
+    folder of CBF files per subset, counters in their headers."""
+
+
 class Parameters(Section):
     """A simulated beamtime."""
 
@@ -415,6 +423,7 @@ class Parameters(Section):
     """`separator` and `electrolyte`."""
     artefacts: Artefacts = Artefacts()
     calibrant: Calibrant = Calibrant()
+    files: Files = Files()
 
     @model_validator(mode="after")
     def _whole(self):

@@ -20,6 +20,7 @@ from . import files
 from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles, motor_positions
 from .cell import SUB_VOXELS, material_maps, material_names
 from .detector import draw_defects, place_pixels
+from .formats import stands, table_columns, write_raw
 from .frames import air_image, record, weaken
 from .grains import sector_brightness
 from .parameters import Parameters, State
@@ -63,7 +64,7 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
     station = _station(parameters)
     stamp = parameters_stamp(parameters, station.names)
     missing = {
-        state.scan: [k for k in subset_numbers(parameters) if not files.has_subset(master_path(out, state, k), stamp)]
+        state.scan: [k for k in subset_numbers(parameters) if not stands(out, parameters, state.scan, k, stamp)]
         for state in parameters.states
     }
     untold = {state.scan for state in parameters.states if not files.has_truth(truth_path(out, state), stamp)}
@@ -85,8 +86,11 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
                 sample = samples[subset - 1]
                 make_block = _block_maker(parameters, station, state, sample, subset)
                 blocks = in_order(pool, make_block, _blocks(parameters, sample, subset), ahead=2 * workers)
-                files.write_subset(
-                    master_path(out, state, subset),
+                write_raw(
+                    out,
+                    parameters,
+                    state.scan,
+                    subset,
                     _counted(blocks, bar, frames_written(parameters, state, subset)),
                     stamp=stamp,
                     **_metadata(parameters, sample, state, subset),
@@ -119,11 +123,6 @@ def frames_per_subset(parameters: Parameters) -> int:
     return parameters.scan.n_projections * parameters.scan.n_positions
 
 
-def master_path(out: Path, state: State, subset: int) -> Path:
-    """Master file of one subset."""
-    return out / "raw" / f"{state.scan}_s{subset}.h5"
-
-
 def truth_path(out: Path, state: State) -> Path:
     """Truth of one scan."""
     return out / "truth" / f"{state.scan}.zarr"
@@ -139,8 +138,7 @@ def scan_rows(parameters: Parameters) -> list[Subset]:
             sample=parameters.sample,
             state=state.state,
             voltage_V=state.voltage_V,
-            file=f"{state.scan}_s{k}.h5",
-            dataset=files.DATASET,
+            **table_columns(parameters, state.scan, k),
             n_projections=scan.n_projections,
             n_positions=scan.n_positions,
             angle_start_deg=float(angles[k - 1, 0]),
