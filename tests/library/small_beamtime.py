@@ -6,7 +6,7 @@ import yaml
 
 from xrdct.twin.files import DATASET
 from xrdct.twin.parameters import PRESETS, Parameters
-from xrdct.twin.simulate import master_path, simulate
+from xrdct.twin.simulate import simulate
 
 COARSE = {
     "scan": {"n_positions": 12, "step_mm": 0.3, "n_projections": 3, "n_subsets": 2, "cor_offset_px": 0.4},
@@ -45,6 +45,11 @@ def merged(settings: dict, change: dict) -> dict:
         for key, value in change.items()
     }
     return settings | nested
+
+
+def master_path(folder, state, subset):
+    """BLISS master file of one subset."""
+    return folder / "raw" / f"{state.scan}_s{subset}.h5"
 
 
 def one_subset(parameters: Parameters, folder) -> tuple[np.ndarray, dict[str, np.ndarray]]:

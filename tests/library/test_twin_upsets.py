@@ -4,13 +4,13 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
-from small_beamtime import IDEAL, one_subset, small
+from small_beamtime import IDEAL, master_path, one_subset, small
 
 from xrdct.io.frames import open_frames
 from xrdct.scans import read_scans
 from xrdct.twin import files
 from xrdct.twin.acquisition import axis_columns, line_angles
-from xrdct.twin.simulate import master_path, simulate
+from xrdct.twin.simulate import simulate
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +29,18 @@ def test_counts_end_at_the_largest_that_the_detector_writes(ideal, tmp_path):
     np.testing.assert_array_equal(frames, np.minimum(ideal[0], 150))
 
 
-def test_lines_driven_backwards_show_the_column_that_lies_a_backlash_further(ideal, tmp_path):
-    scan = {"zigzag": True, "backlash_px": 1.0}
+def test_lines_driven_backwards_and_forwards_show_columns_that_differ_by_the_backlash(ideal, tmp_path):
+    scan = {"zigzag": True, "backlash_px": 2.0}
     frames, counters = one_subset(small(IDEAL, {"scan": scan}), tmp_path)
-    np.testing.assert_array_equal(frames[0], ideal[0][0])
-    # Column j of line 1 is taken as frame 11 − j and shows column j + 1; sums differ in the last digits.
+    # Column j of line 0 shows column j − 1, and of line 1, taken as frame 11 − j, column j + 1; up to rounding.
+    np.testing.assert_allclose(frames[0][1:], ideal[0][0, :-1], atol=1)
     np.testing.assert_allclose(frames[1, ::-1][:-1], ideal[0][1, 1:], atol=1)
     assert np.abs(frames[1, ::-1] - ideal[0][1]).max() > 100
     along = -1.7 + 0.3 * np.arange(12)
     np.testing.assert_allclose(counters["ty"].reshape(3, 12)[1], along[::-1])  # the motor knows nothing of it
-    assert truth_of(tmp_path).backlash.item() == 1
+    assert truth_of(tmp_path).backlash.item() == 2
     # A scan without backward lines has no backlash.
-    straight, _ = one_subset(small(IDEAL, {"scan": {"backlash_px": 1.0}}), tmp_path / "straight")
+    straight, _ = one_subset(small(IDEAL, {"scan": {"backlash_px": 2.0}}), tmp_path / "straight")
     np.testing.assert_array_equal(straight, ideal[0])
 
 
@@ -53,8 +53,8 @@ def test_half_a_step_of_backlash_moves_centroids_by_half_a_step(tmp_path):
         column = np.rint((counters["ty"].reshape(4, 48) + 1.7) / 0.075)
         total = frames.sum(axis=(2, 3))
         centroid[backlash] = (total * column).sum(axis=1) / total.sum(axis=1)
-    # Shown half a column further means found half a column earlier.
-    np.testing.assert_allclose(centroid[0.5] - centroid[0.0], [0, -0.5, 0, -0.5], atol=0.01)
+    # Shown a quarter of a column further means found a quarter of a column earlier.
+    np.testing.assert_allclose(centroid[0.5] - centroid[0.0], [0.25, -0.25, 0.25, -0.25], atol=0.01)
 
 
 def test_the_axis_drifts_about_its_mean_from_subset_to_subset(tmp_path):

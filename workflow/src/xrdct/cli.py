@@ -115,6 +115,8 @@ def _declare_simulate(parser: argparse.ArgumentParser) -> None:
     names = f"preset ({', '.join(known)}) or parameter file (YAML)"
     parser.add_argument("parameters", metavar="PRESET_OR_FILE", help=names)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write to")
+    parser.add_argument("--lines", type=int, metavar="N", help="write only the first N lines of every subset")
+    parser.add_argument("--scan", action="append", metavar="NAME", help="write only this scan (may be repeated)")
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one per core)")
 
 

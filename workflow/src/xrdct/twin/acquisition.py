@@ -21,11 +21,11 @@ def line_angles(scan: Scan) -> np.ndarray:
 def axis_columns(scan: Scan, cor: float) -> np.ndarray:
     """Where every line sees the rotation axis, in positions, shape (n_subsets, n_projections).
 
-    `cor` is the mean place of the axis; lines driven backwards see everything earlier by the backlash.
+    `cor` is the mean place of the axis; lines driven backwards see it half a backlash earlier, others later.
     """
     subset, line = np.mgrid[: scan.n_subsets, : scan.n_projections]
-    backwards = (line % 2 == 1) & scan.zigzag
-    return cor + scan.axis_drift_px * (subset - (scan.n_subsets - 1) / 2) - scan.backlash_px * backwards
+    backlash = np.where(line % 2, -0.5, 0.5) * scan.backlash_px if scan.zigzag else 0.0
+    return cor + scan.axis_drift_px * (subset - (scan.n_subsets - 1) / 2) + backlash
 
 
 def frame_columns(scan: Scan) -> np.ndarray:

@@ -2,13 +2,17 @@
 
 import time
 
-from .parameters import load_parameters
+from .parameters import chosen_scans, first_lines, load_parameters
 from .simulate import simulate
 
 
 def run(args) -> int:
     """Simulate, and say where the files are."""
     parameters = load_parameters(args.parameters)
+    if args.scan:
+        parameters = chosen_scans(parameters, args.scan)
+    if args.lines is not None:
+        parameters = first_lines(parameters, args.lines)
     start = time.perf_counter()
     made = simulate(parameters, args.out, workers=args.workers)
     what = f"simulated in {time.perf_counter() - start:.0f} s" if made else "stands already, nothing to do"

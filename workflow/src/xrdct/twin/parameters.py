@@ -1,7 +1,7 @@
 """Every setting of a simulated beamtime: cell, states, scan, detector, beam, artefacts.
 
-A parameter file (YAML) holds one `Parameters`; unknown keys are errors. Each artefact stands on its own: null, zero
-or `false` switches it off. Presets lie beside this module in `presets/`.
+A parameter file (YAML) holds one `Parameters`, or `base: PRESET` and what is different; unknown keys are errors. Each
+artefact stands on its own: null, zero or `false` switches it off. Presets lie beside this module in `presets/`.
 """
 
 from pathlib import Path
@@ -44,6 +44,15 @@ class Grain(Section):
     """Radius in mm."""
 
 
+class Pin(Section):
+    """A steel tube in the centre hole."""
+
+    diameter_mm: Positive
+    """Outer diameter."""
+    wall_mm: Positive
+    """Thickness of its wall."""
+
+
 class Cell(Section):
     """A cylindrical cell, cut across its axis: a casing and an Archimedean spiral of layers around a hole.
 
@@ -73,6 +82,12 @@ class Cell(Section):
     """Share of the anode coating's volume that is active material; the rest is electrolyte."""
     cathode_active: Fraction = 0.68
     """Share of the cathode coating's volume that is active material; the rest is electrolyte."""
+    pin: Pin | None = None
+    """Centre pin."""
+    anode_along: Stretch | None = None
+    """Between which ends of the spiral there is an anode; null: all along. Elsewhere is electrolyte."""
+    cathode_along: Stretch | None = None
+    """The same for the cathode."""
     anode_tab: Stretch | None = None
     """Where a Ni-Cu tab takes the place of the inner anode coating."""
     bare_cathode: Stretch | None = None
@@ -96,6 +111,8 @@ class Cell(Section):
     def _fits(self):
         need = self.hole_radius_mm + (self.turns + 1) * self.pitch_mm
         room = self.diameter_mm / 2 - self.casing_mm
+        if self.pin is not None and self.pin.diameter_mm > 2 * self.hole_radius_mm:
+            raise ValueError(f"a pin of {self.pin.diameter_mm} mm needs a larger `hole_radius_mm`")
         if need > room:
             raise ValueError(
                 f"{self.turns} windings need a radius of {need:.3f} mm, the casing leaves {room:.3f} mm: "
@@ -105,10 +122,12 @@ class Cell(Section):
 
 
 class Region(Section):
-    """What the active material of the anode consists of, in one part of the cell. Later regions win."""
+    """What the active material of an electrode consists of, in one part of the cell. Later regions win."""
 
+    name: str | None = None
+    """What the truth calls the region; null: it is not marked there."""
     phases: dict[str, NotNegative]
-    """Volume shares of the phases, summing to 1."""
+    """Volume shares of the phases, summing to 1. `NCA@tab` is the structure NCA with lattice parameters of its own."""
     turns: Range | None = None
     """Only between these windings along the spiral; null: everywhere."""
     azimuth_deg: Range | None = None
@@ -157,6 +176,8 @@ class State(Section):
     """Structure of the cathode."""
     anode: tuple[Region, ...]
     """Regions of the anode; the first should cover everything."""
+    cathode_regions: tuple[Region, ...] = ()
+    """Where the cathode's active material is something else than `cathode`."""
     lattice: dict[str, LatticeParameters] = Field(default={})
     """Lattice parameters of this state, by structure."""
 
@@ -194,7 +215,8 @@ class Scan(Section):
     zigzag: bool = True
     """Every second line is driven backwards."""
     backlash_px: float = 0
-    """On lines driven backwards the motor's reading is behind: the frame of column j shows column j + backlash."""
+    """The motor's reading is behind: the frame of column j shows j + backlash/2 on lines driven backwards, and
+    j − backlash/2 on the others. Without zigzag there is none."""
     axis_drift_px: float = 0
     """How far the rotation axis moves from subset to subset, in positions; about its mean."""
     cor_offset_px: float = 0
@@ -376,6 +398,14 @@ class Calibrant(Section):
     """Counting time, in frames of the scan."""
 
 
+class Files(Section):
+    """How raw data are written."""
+
+    format: Literal["bliss", "hdf5", "cbf"] = "bliss"
+    """bliss: ESRF master files with the detector's own files; hdf5: one stack per subset, counters beside it; cbf: a
+    folder of CBF files per subset, counters in their headers."""
+
+
 class Parameters(Section):
     """A simulated beamtime."""
 
@@ -393,6 +423,7 @@ class Parameters(Section):
     """`separator` and `electrolyte`."""
     artefacts: Artefacts = Artefacts()
     calibrant: Calibrant = Calibrant()
+    files: Files = Files()
 
     @model_validator(mode="after")
     def _whole(self):
@@ -412,6 +443,32 @@ class Parameters(Section):
         return (self.scan.n_positions - 1) / 2 + self.scan.cor_offset_px
 
 
+def first_lines(parameters: Parameters, n_lines: int) -> Parameters:
+    """The same beamtime with only the first lines of every subset, at the same angles."""
+    scan = parameters.scan
+    step, n_lines = scan.span_deg / scan.n_projections, min(n_lines, scan.n_projections)
+    starts = scan.starts_deg
+    if starts is None:
+        starts = tuple(scan.start_deg + step * k / scan.n_subsets for k in range(scan.n_subsets))
+    fewer = {"n_projections": n_lines, "span_deg": step * n_lines, "starts_deg": starts}
+    return parameters.model_copy(update={"scan": scan.model_copy(update=fewer)})
+
+
+def chosen_scans(parameters: Parameters, names: list[str]) -> Parameters:
+    """The same beamtime with only the scans of these names.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such scan.
+    """
+    known = [state.scan for state in parameters.states]
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise ConfigError(f"no scan is called {', '.join(strange)}; there are {', '.join(known)}")
+    return parameters.model_copy(update={"states": tuple(s for s in parameters.states if s.scan in names)})
+
+
 def load_parameters(preset_or_file: str) -> Parameters:
     """Read a preset (its name) or a parameter file (a path).
 
@@ -420,16 +477,37 @@ def load_parameters(preset_or_file: str) -> Parameters:
     ConfigError
         With one line per problem, or naming the presets when there is no such file.
     """
-    preset = PRESETS / f"{preset_or_file}.yaml"
-    path = preset if preset.is_file() else Path(preset_or_file)
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
-        raise ConfigError(f"{preset_or_file}: neither a parameter file nor one of the presets ({known})")
+    path = _path(preset_or_file)
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Parameters.model_validate(settings)
+        return Parameters.model_validate(_settings(path))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not plain YAML: {error}") from None
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError("\n".join(lines)) from None
+
+
+def _path(preset_or_file: str) -> Path:
+    preset = PRESETS / f"{preset_or_file}.yaml"
+    path = preset if preset.is_file() else Path(preset_or_file)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
+        raise ConfigError(f"{preset_or_file}: neither a parameter file nor one of the presets ({known})")
+    return path
+
+
+def _settings(path: Path) -> dict:
+    """The file's settings upon those of its base."""
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict) or "base" not in settings:
+        return settings
+    return _merged(_settings(_path(str(settings.pop("base")))), settings)
+
+
+def _merged(settings: dict, changes: dict) -> dict:
+    """Settings with `changes`, section by section; lists and single values are replaced."""
+    both = {
+        key: _merged(settings[key], value) if isinstance(value, dict) and isinstance(settings.get(key), dict) else value
+        for key, value in changes.items()
+    }
+    return settings | both

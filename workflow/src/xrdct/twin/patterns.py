@@ -5,7 +5,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..phases import read_structure
 from .parameters import Amorphous, Instrument, LatticeParameters
-from .structures import Crystal, Lines, diffuse, powder_lines, read_crystal
+from .structures import Crystal, Lines, diffuse, powder_lines, read_crystal, structure_of
 
 Q_STEP = 0.0005
 """1/Å: a line of 0.01 is sampled 20 times, linear interpolation errs by less than 1e-3 of its height."""
@@ -87,9 +87,9 @@ def lattice_of(phase: str, changed: dict[str, LatticeParameters]) -> tuple[float
 
     What symmetry makes equal stays equal: b = a in tetragonal, trigonal and hexagonal phases, c = b = a in cubic ones.
     """
-    structure = read_structure(phase)
+    structure = read_structure(structure_of(phase))
     a, b, c, *angles = structure.cell.parameters
-    own = changed.get(phase, LatticeParameters())
+    own = changed.get(phase, changed.get(structure_of(phase), LatticeParameters()))
     system = structure.spacegroup.crystal_system_str()
     if system == "cubic" and own.c is not None:
         raise ConfigError(f"states.lattice.{phase}: the phase is cubic, give `a` alone (found c: {own.c})")
@@ -97,6 +97,12 @@ def lattice_of(phase: str, changed: dict[str, LatticeParameters]) -> tuple[float
         a, b = own.a, b if system in ("triclinic", "monoclinic", "orthorhombic") else own.a
         c = own.a if system == "cubic" else c
     return a, b, own.c or c, *angles
+
+
+def size_of(phase: str, instrument: Instrument) -> float:
+    """Size of a phase's crystallites in nm."""
+    sizes = instrument.sizes_nm
+    return sizes.get(phase, sizes.get(structure_of(phase), instrument.size_nm))
 
 
 def material_patterns(
@@ -113,7 +119,7 @@ def material_patterns(
         if name in amorphous:
             patterns[row] = amorphous_pattern(amorphous[name], q)
         else:
-            size = instrument.sizes_nm.get(name, instrument.size_nm)
+            size = size_of(name, instrument)
             crystal = read_crystal(name, lattice_of(name, lattice))
             patterns[row] = crystal_pattern(crystal, q, instrument=instrument, size_nm=size)
     return patterns

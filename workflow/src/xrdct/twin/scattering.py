@@ -10,7 +10,7 @@ from .detector import Pixels, wavelength
 from .grains import rings
 from .parallax import depth_nodes, shifted_patterns
 from .parameters import Parameters, State
-from .patterns import bragg_pattern, lattice_of, material_patterns
+from .patterns import bragg_pattern, lattice_of, material_patterns, size_of
 from .rays import Matter, line_paths, matter_of
 from .structures import read_crystal
 
@@ -86,7 +86,7 @@ def state_scatterer(
     for name, grains in parameters.artefacts.spots.items():
         row = names.index(name)
         crystal = read_crystal(name, lattice_of(name, state.lattice))
-        size = instrument.sizes_nm.get(name, instrument.size_nm)
+        size = size_of(name, instrument)
         lines = bragg_pattern(crystal, q, instrument=instrument, size_nm=size)
         smooth[row] -= lines
         spots.append(Spots(name, row, grains, _at_depths(parameters, lines[None], q, depths)[0], rings(crystal, q)))

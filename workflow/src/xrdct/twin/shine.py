@@ -97,6 +97,8 @@ def _shine(tables, q, exit_, weight, images):
 @numba.njit(cache=True, nogil=True)
 def _add_spots(tables, q, exit_, weight, sector, factors, ring_of_q, images):
     for f in range(tables.shape[0]):
+        if not factors[f].any():  # the beam misses the material
+            continue
         for p in range(q.size):
             factor = factors[f, ring_of_q[int(q[p])], sector[p]]
             if factor > 0:

@@ -20,14 +20,15 @@ from . import files
 from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles, motor_positions
 from .cell import SUB_VOXELS, material_maps, material_names
 from .detector import draw_defects, place_pixels
+from .formats import stands, table_columns, write_raw
 from .frames import air_image, record, weaken
 from .grains import sector_brightness
 from .parameters import Parameters, State
-from .patterns import crystal_pattern, material_patterns, q_grid
+from .patterns import crystal_pattern, material_patterns, q_grid, size_of
 from .projector import project
 from .scattering import paths_of_line, radial_tables, state_scatterer
 from .shine import add_spots, addresses, shine
-from .structures import read_crystal
+from .structures import read_crystal, structure_of
 from .truth import Sample, Station, Straight, bad_pixel_mask, truth_of
 from .upsets import frames_written, lose, lost_frames, monitor_reading, overflow
 
@@ -63,7 +64,7 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
     station = _station(parameters)
     stamp = parameters_stamp(parameters, station.names)
     missing = {
-        state.scan: [k for k in subset_numbers(parameters) if not files.has_subset(master_path(out, state, k), stamp)]
+        state.scan: [k for k in subset_numbers(parameters) if not stands(out, parameters, state.scan, k, stamp)]
         for state in parameters.states
     }
     untold = {state.scan for state in parameters.states if not files.has_truth(truth_path(out, state), stamp)}
@@ -85,8 +86,11 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
                 sample = samples[subset - 1]
                 make_block = _block_maker(parameters, station, state, sample, subset)
                 blocks = in_order(pool, make_block, _blocks(parameters, sample, subset), ahead=2 * workers)
-                files.write_subset(
-                    master_path(out, state, subset),
+                write_raw(
+                    out,
+                    parameters,
+                    state.scan,
+                    subset,
                     _counted(blocks, bar, frames_written(parameters, state, subset)),
                     stamp=stamp,
                     **_metadata(parameters, sample, state, subset),
@@ -101,7 +105,10 @@ def parameters_stamp(parameters: Parameters, names: list[str]) -> str:
     # Not sorted: the order of the materials is that of the file, and sums depend on it in the last digit.
     digest = hashlib.sha256(json.dumps(parameters.model_dump(mode="json")).encode())
     phases = {*names, parameters.calibrant.phase} - set(parameters.amorphous)
-    for path in [*sorted(Path(__file__).parent.glob("*.py")), *map(structure_path, sorted(phases))]:
+    for path in [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        *map(structure_path, sorted(set(map(structure_of, phases)))),
+    ]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -114,11 +121,6 @@ def subset_numbers(parameters: Parameters) -> range:
 def frames_per_subset(parameters: Parameters) -> int:
     """Lines times positions."""
     return parameters.scan.n_projections * parameters.scan.n_positions
-
-
-def master_path(out: Path, state: State, subset: int) -> Path:
-    """Master file of one subset."""
-    return out / "raw" / f"{state.scan}_s{subset}.h5"
 
 
 def truth_path(out: Path, state: State) -> Path:
@@ -136,8 +138,7 @@ def scan_rows(parameters: Parameters) -> list[Subset]:
             sample=parameters.sample,
             state=state.state,
             voltage_V=state.voltage_V,
-            file=f"{state.scan}_s{k}.h5",
-            dataset=files.DATASET,
+            **table_columns(parameters, state.scan, k),
             n_projections=scan.n_projections,
             n_positions=scan.n_positions,
             angle_start_deg=float(angles[k - 1, 0]),
@@ -165,9 +166,9 @@ def _station(parameters: Parameters) -> Station:
     pixels = place_pixels(parameters.detector, parameters.beam, beamstop_px=parameters.artefacts.beamstop_px)
     defects = draw_defects(parameters.detector, parameters.artefacts.bad_pixels, seed=parameters.seed)
     names = material_names(parameters.cell, parameters.states)
-    known = {*names, parameters.calibrant.phase}
+    known = {*names, *map(structure_of, names), parameters.calibrant.phase}
     for phase in sorted(known - set(parameters.amorphous)):
-        read_structure(phase)
+        read_structure(structure_of(phase))
     for where, phases in [
         ("instrument.sizes_nm", parameters.instrument.sizes_nm),
         ("artefacts.spots", parameters.artefacts.spots),
@@ -337,7 +338,7 @@ def _metadata(parameters: Parameters, sample: Sample, state: State, subset: int)
 def _write_small_files(parameters: Parameters, station: Station, out: Path) -> None:
     """Calibrant frame, mask and scan table."""
     calibrant, instrument = parameters.calibrant, parameters.instrument
-    size = instrument.sizes_nm.get(calibrant.phase, instrument.size_nm)
+    size = size_of(calibrant.phase, instrument)
     pattern = crystal_pattern(read_crystal(calibrant.phase), station.q, instrument=instrument, size_nm=size)
     table = (parameters.beam.dose * calibrant.thickness_mm * pattern).astype(np.float32)
     mean = shine(table[None, None], addresses(station.pixels, station.q, np.zeros(1)))

@@ -46,6 +46,11 @@ class Lines:
     """Σ|F|²/(V² q²) over all reflections at this q, e²/Å⁴, shape (n,)."""
 
 
+def structure_of(phase: str) -> str:
+    """Structure of a phase: `NCA@tab` is NCA with lattice parameters of its own."""
+    return phase.split("@")[0]
+
+
 def read_crystal(name: str, cell: tuple[float, ...] | None = None) -> Crystal:
     """Read a CIF (name in resources/structures, or a path ending in .cif) and fill its unit cell.
 
@@ -56,7 +61,7 @@ def read_crystal(name: str, cell: tuple[float, ...] | None = None) -> Crystal:
     ConfigError
         When there is no such file, or it does not describe a crystal (as `xrdct.phases.read_structure`).
     """
-    structure = read_structure(name)
+    structure = read_structure(structure_of(name))
     elements, positions, occupancy, b_iso = [], [], [], []
     for site in structure.sites:
         images = _images(np.array(site.fract.tolist()), structure.spacegroup)

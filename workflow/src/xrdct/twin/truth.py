@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles
-from .cell import SUB_VOXELS, box_mean
+from .cell import SUB_VOXELS, box_mean, region_maps, region_names
 from .detector import Defects, Pixels, wavelength
 from .files import STAMP
 from .frames import air_pattern
@@ -98,11 +98,14 @@ def _phantom(parameters: Parameters, station: Station, state: State, samples: li
     let_through = [sample.nominal.transmission[k] for k, sample in enumerate(samples)]
     paths, transmission = np.concatenate(met)[order], np.concatenate(let_through)[order]
     fractions, mu = _fractions(samples[0]), samples[0].scatterer.mu
+    scan, regions = parameters.scan, region_names(parameters.states)
+    region = region_maps(parameters.cell, state, regions, n=scan.n_positions, step=scan.step_mm)
     counts_per_mm = parameters.beam.dose * samples[0].patterns
     lattice = _lattice(parameters, station, state)
     return {
         "volume_fraction": (("phase", "y", "x"), fractions.astype(np.float32), "1"),
         "path_length": (("phase", "angle", "position"), np.moveaxis(paths, -1, 0).astype(np.float32), "mm"),
+        "region": (("region_name", "y", "x"), region.astype(np.float32), "1, share of the voxel in the region"),
         "mu": (("y", "x"), np.tensordot(mu, fractions, 1).astype(np.float32), "1/mm"),
         "phase_mu": (("phase",), mu, "1/mm"),
         "transmission": (("angle", "position"), transmission.astype(np.float32), "1"),
@@ -143,7 +146,7 @@ def _acquisition(parameters: Parameters, station: Station, state: State) -> dict
     return {
         "cor": ((), parameters.cor, "pixels from the centre of the first column"),
         "axis": (("subset", "line"), axis_columns(scan, parameters.cor), "pixels, where the line sees the axis"),
-        "backlash": ((), scan.backlash_px, "pixels, of lines driven backwards"),
+        "backlash": ((), scan.backlash_px, "pixels, between lines driven backwards and forwards"),
         "lost": (("subset", "line", "point"), lost, "1: frame lost"),
         "monitor": (("subset", "line", "point"), beam_intensity(scan, parameters.beam), "1, relative to full beam"),
         "column": (("line", "point"), frame_columns(scan), "pixels, column of the sinogram"),
@@ -159,6 +162,7 @@ def _coordinates(parameters: Parameters, station: Station) -> dict[str, tuple]:
     along = (np.arange(scan.n_positions) - (scan.n_positions - 1) / 2) * scan.step_mm
     return {
         "phase": (("phase",), np.array(station.names, dtype=object), ""),
+        "region_name": (("region_name",), np.array(region_names(parameters.states), dtype=object), ""),
         "angle": (("angle",), np.sort(line_angles(scan).ravel(), kind="stable"), "degrees"),
         "subset": (("subset",), np.arange(1, scan.n_subsets + 1), ""),
         "x": (("x",), along, "mm"),
