@@ -116,10 +116,10 @@ def test_names_that_would_leave_the_results_folder_are_refused(own, tmp_path):
 
 
 def test_a_monitor_that_is_not_there_is_refused_with_what_there_is(own, tmp_path):
-    printed = own.changed(tmp_path, raw={"monitor": "diode"}).snakemake(
+    printed = own.changed(tmp_path, raw={"monitor": "lamp"}).snakemake(
         "results/charged_4p2V/integrate/1/patterns.json", ok=False
     )
-    assert "diode" in printed
+    assert "lamp" in printed
     assert "mon" in printed
     assert stores(own) == []
 

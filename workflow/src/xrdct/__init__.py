@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def _version() -> str:
-    """Of the installed package, or of the checkout that is used without being installed (jobs in conda environments)."""
+    """Of the installed package, or of the checkout that is used without one (jobs in conda environments)."""
     try:
         return version("xrdct")
     except PackageNotFoundError:
