@@ -1,6 +1,5 @@
 """The folder that a calibration leaves, through the library and through the command."""
 
-import argparse
 import json
 
 import fabio
@@ -9,9 +8,10 @@ import numpy as np
 import pytest
 from ring_frames import Setup, draw
 
-from xrdct.calibration import calibrate, command, detector_from
+from xrdct.calibration import calibrate, detector_from
+from xrdct.cli import main
 from xrdct.config import Detector
-from xrdct.errors import ConfigError, StoreError
+from xrdct.errors import StoreError
 from xrdct.io.calibration import FILES, read_profile, write_calibration
 from xrdct.io.poni import read_poni
 
@@ -88,10 +88,7 @@ def test_a_profile_that_is_none_is_refused(tmp_path, found):
 
 
 def run_command(*arguments):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["calibrate", *map(str, arguments)])
-    return args.run(args)
+    return main(["calibrate", *map(str, arguments)])
 
 
 def test_the_command_writes_the_folder_and_prints_the_result(tmp_path, frame, capsys):
@@ -108,7 +105,8 @@ def test_the_command_writes_the_folder_and_prints_the_result(tmp_path, frame, ca
     assert (tmp_path / "again" / "geometry.poni").read_bytes() == given.read_bytes()
 
 
-def test_the_command_needs_a_detector(tmp_path, frame):
+def test_the_command_needs_a_detector(tmp_path, frame, capsys):
     np.save(tmp_path / "frame.npy", frame)
-    with pytest.raises(ConfigError, match="--detector NAME, or both --shape"):
-        run_command(tmp_path / "frame.npy", "--energy", 71, "--shape", 400, 420, "-o", tmp_path / "out")
+    assert run_command(tmp_path / "frame.npy", "--energy", 71, "--shape", 400, 420, "-o", tmp_path / "out") == 2
+    assert "--detector NAME, or both --shape" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

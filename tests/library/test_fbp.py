@@ -9,10 +9,15 @@ from skimage.transform import iradon
 
 from xrdct.errors import GeometryError
 from xrdct.geometry import interlaced_angles, lateral_position, pixel_centres
-from xrdct.reconstruction.fbp import FILTERS, angular_weights, filter_projections, reconstruct_fbp
+from xrdct.reconstruction.fbp import FILTERS, angular_weights, fbp, filter_projections
+from xrdct.reconstruction.operator import ParallelBeam
 
 N = 96
 CENTRED = (N - 1) / 2
+
+
+def reconstruct_fbp(sinogram, angles, *, cor, filter="ram-lak"):
+    return fbp(ParallelBeam(angles, sinogram.shape[1], cor), sinogram, filter=filter)
 
 
 def turn(n_angles, span=180.0):
@@ -72,18 +77,18 @@ def test_a_uniform_disc_is_flat_and_has_its_value_per_voxel_whatever_the_angles_
     angles = turn(n_angles, span)
     values = reconstruct_fbp(disc_sinogram(angles, cor, x=4, y=-7), angles, cor=cor)[..., 0][inside(4, -7)]
     assert values.mean() == pytest.approx(1.0, abs=0.003)  # chords sampled at points: the disc's area to 1 pixel row
-    assert values.std() < 0.01  # the fine texture of a linear back-projector
+    assert values.std() < 0.001  # what the ringing of the sharp edge leaves 5 pixels inside
 
 
 @pytest.mark.parametrize("omegas", [turn(120), turn(120, 360.0), np.sort(turn(150) - 90.0), turn(120)[::-1]])
 def test_smooth_blobs_come_back_as_they_are_at_their_row_and_column(omegas):
     sinogram, image = blobs_sinogram(omegas, 50.3)
     found = reconstruct_fbp(sinogram, omegas, cor=50.3)[..., 0]
-    # The texture of a linear back-projector, up to 1 % of the local value.
-    assert rms(found - image) < 0.005 * image.max()
+    # A position is one pixel wide, which smooths a blob of sigma 3 by 0.2 %.
+    assert rms(found - image) < 0.003 * image.max()
     for slope in np.gradient(image):
         shift = np.sum((found - image) * slope) / np.sum(slope**2)
-        assert abs(shift) < 0.01  # pixels: what that texture leaves of the centre of 2000 pixels
+        assert abs(shift) < 0.001  # pixels
 
 
 def test_a_point_appears_at_its_row_and_column():
@@ -108,13 +113,13 @@ def test_interlaced_and_shuffled_angles_give_the_image_of_sorted_ones():
     )
 
 
-def test_the_filter_is_astras_ramp():
-    """Our filter and weights with ASTRA's back-projection are ASTRA's FBP."""
+def test_a_disc_is_reconstructed_as_astra_does_it():
     angles = turn(120)
     sinogram = disc_sinogram(angles, CENTRED, x=5, y=9)
     ours, theirs = reconstruct_fbp(sinogram, angles, cor=CENTRED)[..., 0], astra_fbp(sinogram[..., 0], angles)
-    # Both make the ramp from its kernel and differ in the length they pad to; measured 3e-6.
-    assert rms((ours - theirs)[inside(5, 9)]) < 1e-4
+    # ASTRA interpolates along each row of the image, which leaves a texture of 0.6 % in a uniform disc.
+    assert rms((ours - theirs)[inside(5, 9)]) < 0.01
+    assert rms((ours - 1)[inside(5, 9)]) < rms((theirs - 1)[inside(5, 9)])
 
 
 @pytest.mark.parametrize("filter", FILTERS)
@@ -160,18 +165,6 @@ def test_a_channel_with_one_nan_is_nan_and_the_others_do_not_change():
     assert np.array_equal(volume[..., others], clean[..., others])
 
 
-def test_the_progress_sees_every_channel_once():
-    seen = []
-
-    def progress(steps):
-        for step in steps:
-            seen.append(step)
-            yield step
-
-    reconstruct_fbp(np.ones((20, 16, 18), np.float32), turn(20), cor=7.5, progress=progress)
-    assert seen == list(range(18))
-
-
 def test_a_gap_in_the_angles_is_refused_with_its_place():
     angles = np.r_[0:60:2, 75:180:2].astype(float)
     with pytest.raises(GeometryError, match=r"between 58\.00° and 75\.00° \(modulo 180°\)"):
@@ -192,7 +185,7 @@ def test_a_centre_outside_the_field_is_refused(cor):
 
 
 def test_as_many_angles_as_projections_are_demanded():
-    with pytest.raises(GeometryError, match="21 angles for a sinogram of 20 projections"):
+    with pytest.raises(GeometryError, match=r"expected a sinogram of \(21, 96\), found \(20, 96\)"):
         reconstruct_fbp(disc_sinogram(turn(20), CENTRED), turn(21), cor=CENTRED)
 
 
@@ -232,11 +225,9 @@ def test_a_real_tooth_is_reconstructed_as_astra_and_scikit_image_do(tooth):
     axis = pixel_centres(591, 1.0)
     field = np.hypot(axis[None, :], axis[:, None]) < 280
     scale = np.percentile(ours[field], 99)
-    theirs = astra_fbp(projections, angles)
-    # The same filter and the same back-projector; the angles are equally spaced, so that the weights agree too.
-    assert rms((ours - theirs)[field]) < 1e-4 * scale
+    # The three share a pixel out differently, which shows in the finest texture of the noise: ours and scikit-image's
+    # differ by 0.6 %, ours and ASTRA's, which interpolates along the rows of the image, by 1.3 %.
     other = iradon(projections.T, angles, filter_name="ramp", circle=True)
-    # scikit-image interpolates along each projection, ASTRA along each row of the image: they differ in the finest
-    # texture, by 1.3 % here.
-    assert rms((ours - other)[field]) < 0.02 * scale
-    assert np.sum(ours[field] * other[field]) / np.sum(other[field] ** 2) == pytest.approx(1.0, abs=0.005)
+    assert rms((ours - other)[field]) < 0.01 * scale
+    assert rms((ours - astra_fbp(projections, angles))[field]) < 0.02 * scale
+    assert np.sum(ours[field] * other[field]) / np.sum(other[field] ** 2) == pytest.approx(1.0, abs=0.002)

@@ -50,14 +50,16 @@ def check_everything(device="cuda"):
     cuda.CudaSums = lambda *arguments: cuda_sums(*arguments, device=device)
     indices, indptr, weights = table()
     groups = azimuthal_groups(indptr, np.random.default_rng(5).uniform(size=indptr[-1]), 3)
+    both = "cuda", "numba"
     for trim in (0.0, 0.2, 0.4):
-        options = {"trim": trim, "groups": groups if trim == 0.2 else None}
-        kernels = [TrimmedMean(indices, indptr, weights, backend=name, **options) for name in ("cuda", "numba")]
+        kernels = [TrimmedMean(indices, indptr, weights, trim=trim, backend=name) for name in both]
         assert kernels[0].backend == "cuda"
-        for dtype in ("i4", "u2", "u4", "u1", "i8", "u8", "f4") if trim == 0.2 else ("i4",):
-            agree(*kernels, frames(dtype))
         agree(*kernels, frames("i4"), invalid_above=100)
-    pickle.loads(pickle.dumps(kernels[0]))(frames("i4"))
+    for dtype in ("u2", "u4", "u1", "i8", "u8", "f4"):
+        agree(*kernels, frames(dtype)[:1])
+    pickle.loads(pickle.dumps(kernels[0]))(frames("i4")[:1])
+    kernels = [TrimmedMean(indices, indptr, weights, trim=0.2, groups=groups, backend=name) for name in both]
+    agree(*kernels, frames("i4")[1:])
 
 
 def test_the_logic_is_right_in_the_interpreter():

@@ -136,12 +136,15 @@ def test_gaps_are_written_as_no_pixel(ideal, tmp_path):
     np.testing.assert_array_equal(frames[..., ~gap], ideal[0][..., ~gap])
 
 
-def test_the_beamstop_hides_a_disc_around_the_beam(ideal, tmp_path):
-    frames, _ = one_subset(small(IDEAL, {"artefacts": {"beamstop_px": 3.5}}), tmp_path)
+def test_the_beamstop_hides_a_disc_around_the_beam(tmp_path):
+    air = {"artefacts": {"air": {"level": 12, "rise": 30}}}
+    without, _ = one_subset(small(IDEAL, air), tmp_path / "without")
+    frames, _ = one_subset(small(IDEAL, air, {"artefacts": {"beamstop_px": 3.5}}), tmp_path / "with")
     row, column = np.mgrid[:10, :110] + 0.5
     hidden = np.hypot(row - 4.7, column - 55.2) < 3.5
     assert (frames[..., hidden] == 0).all()
-    np.testing.assert_array_equal(frames[..., ~hidden], ideal[0][..., ~hidden])
+    assert (without[..., hidden] > 30).all()
+    np.testing.assert_array_equal(frames[..., ~hidden], without[..., ~hidden])
 
 
 @pytest.mark.parametrize("kind", ["hot", "flickering", "dead", "flagged"])
@@ -191,6 +194,14 @@ def test_counts_of_repeated_frames_are_poisson_distributed():
     dispersion = (n - 1) * counts.var(axis=0, ddof=1) / counts.mean(axis=0)
     assert (dispersion > chi2.ppf(1e-5, n - 1)).all()
     assert (dispersion < chi2.ppf(1 - 1e-5, n - 1)).all()
+
+
+def test_every_frame_of_every_subset_scan_and_seed_has_noise_of_its_own():
+    defects = draw_defects(small(IDEAL).detector, None, seed=1)
+    usual = {"seed": 1, "scan": "a", "subset": 1, "first_frame": 0}
+    others = [{}, {"seed": 2}, {"scan": "b"}, {"subset": 2}, {"first_frame": 2}]
+    frames = [record(np.full((2, 50), 20.0), defects, poisson=True, **usual | other) for other in others]
+    assert len(np.unique(np.concatenate(frames), axis=0)) == 2 * len(others)
 
 
 def test_photon_noise_is_noise_about_the_ideal_frames(ideal, tmp_path):

@@ -115,15 +115,37 @@ def test_widening_is_convolution_with_a_lorentzian(eta, lorentzian):
     assert pseudo_voigt(np.zeros(1), width, shape)[0] == pytest.approx(line.max(), rel=0.02)
 
 
-def test_lines_keep_their_area_and_place():
-    lines = Lines(np.array([1.5, 3.0]), np.array([2.0, 5.0]))
+@pytest.mark.parametrize(("centre", "area"), [(1.5, 2.0), (3.0, 5.0)])
+def test_lines_keep_their_area_and_place(centre, area):
     q = q_grid(4.5)
-    pattern = broaden(lines, q, instrument=NARROW, size_nm=150)
-    for centre, area in zip(lines.q, lines.intensity, strict=True):
-        near = np.abs(q - centre) < 0.7
-        # The Lorentzian share beyond 40 FWHM is cut off: 1 % of the Lorentzian.
-        assert np.trapezoid(pattern[near], q[near]) == pytest.approx(area, rel=0.01)
-        assert np.sum(q[near] * pattern[near]) / np.sum(pattern[near]) == pytest.approx(centre, abs=1e-4)
+    pattern = broaden(Lines(np.array([centre]), np.array([area])), q, instrument=NARROW, size_nm=150)
+    near = np.abs(q - centre) < 0.7
+    # The Lorentzian holds 1 % of its area beyond 0.7 1/Å, some 40 FWHM.
+    assert np.trapezoid(pattern[near], q[near]) == pytest.approx(area, rel=0.01)
+    assert np.sum(q[near] * pattern[near]) / np.sum(pattern[near]) == pytest.approx(centre, abs=1e-4)
+
+
+def test_tails_fall_smoothly_over_the_whole_pattern():
+    iron = Lines(np.array([3.1]), np.array([1.0]))
+    q = q_grid(3.4)
+    pattern = broaden(iron, q, instrument=NARROW, size_nm=80)
+    below = pattern[q < 3.1]
+    # A Lorentzian tail grows towards its line by 2·Q_STEP/distance from sample to sample: 2 % at 0.05 1/Å, less beyond.
+    growth = np.diff(below[q[q < 3.1] < 3.05]) / below[q[q < 3.1] < 3.05][:-1]
+    assert np.all(below > 0)
+    assert growth.min() > 0
+    assert growth.max() < 0.025
+
+
+def test_a_line_just_beyond_the_pattern_reaches_into_it():
+    copper = read_crystal("Cu")
+    q_200 = 4 * np.pi / 3.615
+    full, cut = q_grid(5.0), q_grid(q_200 - 0.05)
+    settings = {"instrument": NARROW, "size_nm": 150}
+    expected = crystal_pattern(copper, full, **settings)[: cut.size]
+    near = cut > q_200 - 0.07
+    # Lines that even the shorter grid leaves out are 1 1/Å away: under 1e-3 of the 200 line's own tail here.
+    np.testing.assert_allclose(crystal_pattern(copper, cut, **settings)[near], expected[near], rtol=1e-3)
 
 
 def test_small_crystallites_broaden_by_scherrers_formula():

@@ -8,6 +8,7 @@ import assemble
 import map_windows
 import reconstruct
 from support_stores import BLOB_MM, STEP, patterns_of, write_patterns
+from xrdct.config import Reconstruct
 from xrdct.errors import GeometryError
 from xrdct.io.store import read_manifest, read_store, write_store
 
@@ -19,7 +20,8 @@ def volume(tmp_path):
     settings = {"air_positions": 2, "cor": None, "cor_q": None, "max_bad_share": 0.05}
     sinogram = tmp_path / "sinogram.zarr", tmp_path / "sinogram.json"
     assemble.main(stores, manifests, *sinogram, subsets=rows, settings=settings)
-    reconstruct.main(*sinogram, tmp_path / "volume.zarr", tmp_path / "volume.json", method="fbp", filter="ram-lak")
+    out = tmp_path / "volume.zarr", tmp_path / "volume.json"
+    reconstruct.main(*sinogram, *out, settings=Reconstruct().model_dump(mode="json"))
     return read_store(tmp_path / "volume.zarr", "volume")
 
 

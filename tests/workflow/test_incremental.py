@@ -43,6 +43,8 @@ MATRIX = [
     ({"assemble": {"cor": 13.0}}, AFTER_ASSEMBLY),
     ({"assemble": {"air_positions": 1}}, AFTER_ASSEMBLY),
     ({"reconstruct": {"filter": "hann"}}, AFTER_ASSEMBLY - {"assemble"}),
+    ({"reconstruct": {"method": "sirt", "iterations": 20}}, AFTER_ASSEMBLY - {"assemble"}),
+    ({"reconstruct": {"support": "none"}}, AFTER_ASSEMBLY - {"assemble"}),
     ({"windows": {"background": "none"}}, {"map_windows", "draw_scan", "draw_overview"}),
     ({"report": {"colormap": "magma"}}, {"draw_scan", "draw_overview"}),
     ({"report": {"phases": ["Cu"]}}, {"draw_scan"}),

@@ -1,13 +1,23 @@
 """Reads and validates configuration and table; paths that follow from a row."""
 
+import os
 import re
+import sys
 from pathlib import Path
+
+# The library of this very checkout, for this process and for every job, whatever else is installed: jobs in conda
+# environments have no other, and the hashes of the code must be of the code that runs.
+library = str(Path(workflow.basedir) / "workflow" / "src")
+sys.path.insert(0, library)
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
+)
 
 from snakemake.exceptions import WorkflowError
 
 from xrdct import config as settings
 from xrdct.errors import XrdctError
-from xrdct.io.frames import files_behind
+from xrdct.io.frames import files_behind, raw_path
 from xrdct.provenance import canonical_json, code_hash
 from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
 
@@ -36,8 +46,11 @@ wildcard_constraints:
 
 
 def raw_file(name):
-    """Path of a raw file that the configuration or the table names."""
-    return str(Path(cfg.raw.root) / name)
+    """Path of a raw file that the configuration or the table names; it cannot lead out of raw.root."""
+    try:
+        return str(raw_path(cfg.raw.root, name))
+    except XrdctError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def script_hash(name):

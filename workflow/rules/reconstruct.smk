@@ -14,7 +14,7 @@ rule reconstruct:
         "benchmarks/{scan}/reconstruct.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: 1
+    threads: 16
     resources:
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=240,

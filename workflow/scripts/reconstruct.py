@@ -1,36 +1,48 @@
 """sinogram.zarr to volume.zarr."""
 
 import json
-import logging
 
+import numba
+import numpy as np
 import xarray as xr
 
 from xrdct.geometry import pixel_centres
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
-from xrdct.reconstruction.fbp import reconstruct_fbp
-
-log = logging.getLogger("xrdct")
+from xrdct.reconstruction.backend import OPTIONS, reconstruct_blocks
 
 
-def main(sinogram_store, sinogram_manifest, store, manifest, *, method, filter):
+def main(sinogram_store, sinogram_manifest, store, manifest, *, settings):
     sinogram = read_store(sinogram_store, "sinogram")
-    log.info("%s with filter %s on the CPU", method, filter)
-    volume = reconstruct_fbp(
-        sinogram.intensity.values,
+    n_positions = sinogram.sizes["position"]
+    # The sinogram stays on disk and is read in blocks of channels. The volume is the one large array in memory: in the
+    # store it is cut along y and x, and each of its chunks holds all channels.
+    volume = np.empty((n_positions, n_positions, sinogram.sizes["q"]), dtype=np.float32)
+    blocks = reconstruct_blocks(
+        sinogram.intensity,
         sinogram.angle.values,
         cor=sinogram.attrs["cor"],
-        filter=filter,
-        progress=progress("reconstruct", "channel"),
+        method=settings["method"],
+        support=settings["support"],
+        progress=progress("reconstruct", "step"),
+        **chosen_options(settings),
     )
+    for channels, block in blocks:
+        volume[..., channels] = block
     write_store(
         to_dataset(volume, sinogram),
         store,
         manifest,
         kind="volume",
-        settings={"method": method, "filter": filter},
+        settings=settings,
         inputs={"sinogram": manifest_digest(sinogram_manifest)},
     )
+
+
+def chosen_options(settings):
+    """The options that the method takes, without those left to its default."""
+    named = {**settings, "weight": settings["tv_weight"]}
+    return {name: named[name] for name in OPTIONS[settings["method"]] if named[name] is not None}
 
 
 def to_dataset(volume, sinogram):
@@ -48,11 +60,12 @@ def to_dataset(volume, sinogram):
 
 
 if __name__ == "__main__":
+    numba.set_num_threads(min(snakemake.threads, numba.config.NUMBA_NUM_THREADS))
     with logbook(snakemake.log[0]):
         main(
             snakemake.input.store,
             snakemake.input.manifest,
             snakemake.output.store,
             snakemake.output.manifest,
-            **json.loads(snakemake.params.cfg),
+            settings=json.loads(snakemake.params.cfg),
         )

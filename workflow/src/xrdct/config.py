@@ -31,7 +31,13 @@ Positive = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """A block of settings: misspelt keys are errors, values cannot change after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )
 
 
 class Raw(Section):
@@ -61,8 +67,8 @@ class Detector(Section):
     pixel_size_um: Positive | None = None
     """Edge of a (square) pixel in µm, for a detector that is not in the registry."""
     mask: str | None = None
-    """Image (EDF, TIFF, NPY …) of the detector's shape, non-zero where pixels are bad. Gaps that the frames mark with
-    negative counts need no mask."""
+    """Image (EDF, TIFF, NPY …) of the detector's shape, relative to `raw.root`, non-zero where pixels are bad. Gaps
+    that the frames mark with negative counts need no mask."""
 
     @model_validator(mode="after")
     def _described_once(self):
@@ -144,10 +150,27 @@ class Assemble(Section):
 class Reconstruct(Section):
     """Sinogram to one pattern per voxel."""
 
-    method: Literal["fbp"] = "fbp"
-    """fbp: filtered back-projection."""
+    method: Literal["fbp", "sirt", "sart", "cgls", "tv"] = "fbp"
+    """fbp: filtered back-projection, fast and linear. For few or noisy projections the iterative ones: sirt (smooth,
+    slow), sart (fewer iterations), cgls (fewest, no constraint), tv (flat regions with sharp edges)."""
     filter: Literal["ram-lak", "shepp-logan", "cosine", "hann"] = "ram-lak"
-    """Filter of the back-projection: ram-lak is sharpest, hann smoothest."""
+    """fbp: filter of the back-projection; ram-lak is sharpest, hann smoothest."""
+    support: Literal["circle", "none"] = "circle"
+    """circle: voxels outside the circle inscribed in the image are 0, and iterative methods know that nothing lies
+    there; none: the whole square."""
+    iterations: Annotated[int, Field(ge=1, le=10000)] | None = None
+    """Iterative methods; null: 200 for sirt and tv, 20 for cgls, 10 for sart. Fewer are smoother."""
+    nonnegative: bool = False
+    """sirt, sart, tv: negative values are set to 0 after every iteration. Lifts the mean where there is only noise."""
+    tv_weight: Positive = 3e-3
+    """tv: weight of the total variation, relative to the root mean square of a channel's sinogram; larger is smoother.
+    About the noise of one value over that root mean square, divided by the root of the number of angles."""
+
+    @model_validator(mode="after")
+    def _constrained_where_possible(self):
+        if self.nonnegative and self.method in ("fbp", "cgls"):
+            raise ValueError(f"{self.method} cannot be `nonnegative`; take sirt, sart or tv")
+        return self
 
 
 class Window(Section):
@@ -286,6 +309,8 @@ def load(path: str | Path) -> Config:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not a text file in UTF-8 ({error})") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not plain YAML: {error}") from None
     if not isinstance(settings, dict):

@@ -25,8 +25,8 @@ def canonical_json(settings: BaseModel | dict | list) -> str:
 def code_hash(script: str | Path) -> str:
     """Hash of a stage's script and of every module of this package that it imports, directly or not.
 
-    C beside a module of the same name belongs to it. Parsed code is hashed, not text: comments, docstrings and layout change nothing. The same on every checkout of
-    one revision; an upgrade of Python may change it once.
+    C beside a module of the same name belongs to it. Parsed code is hashed, not text: comments, docstrings and layout
+    change nothing. The same on every checkout of one revision; an upgrade of Python may change it once.
     """
     digest = hashlib.sha256()
     for path in sorted(_closure(Path(script).resolve()), key=lambda p: (p.parent.name, p.name)):

@@ -1,6 +1,7 @@
 """The scan table: one row per (scan, subset), read once and checked whole."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,11 +52,27 @@ def read_scans(path: str | Path) -> list[Subset]:
     TableError
         With one line per problem, naming table, line and column.
     """
+    numbered, problems = parse_scans(path)
+    if problems:
+        raise TableError("\n".join(problems))
+    return [row for _, row in numbered]
+
+
+def parse_scans(path: str | Path) -> tuple[list[tuple[int, Subset]], list[str]]:
+    """What can be read of a table: its good rows with their line numbers, and one line per problem.
+
+    Raises
+    ------
+    TableError
+        When there is no table to read rows from: no file, no text, or a header with wrong columns.
+    """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # -sig: spreadsheets put a byte-order mark
     except FileNotFoundError:
         raise TableError(f"{path}: no such table; `xrdct init RAW_FOLDER` proposes one") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise TableError(f"{path}: not a text file in UTF-8 ({error})") from None
     numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     if not numbered:
         raise TableError(f"{path}: the table is empty")
@@ -75,17 +92,21 @@ def read_scans(path: str | Path) -> list[Subset]:
     problems += _cross_problems(rows, path)
     if not rows and not problems:
         problems.append(f"{path}: the table has a header but no rows")
-    if problems:
-        raise TableError("\n".join(problems))
-    return [row for _, row in rows]
+    return rows, problems
 
 
 def write_scans(path: str | Path, rows: list[Subset]) -> None:
     """Write rows as a table that `read_scans` reads back."""
+    Path(path).write_text(format_scans(rows), encoding="utf-8")
+
+
+def format_scans(rows: list[Subset], *, notes: Sequence[str] = ()) -> str:
+    """The text of a table; `notes` stand above the rows as comment lines."""
     columns = list(Subset.model_fields)
-    lines = ["\t".join(columns)]
+    lines = [f"# {line}" for note in notes for line in note.splitlines()]
+    lines.append("\t".join(columns))
     lines += ["\t".join(_cell(getattr(row, c)) for c in columns) for row in rows]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def scan_names(rows: list[Subset]) -> list[str]:

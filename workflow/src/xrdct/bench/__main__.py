@@ -9,7 +9,12 @@ from pathlib import Path
 from .marks import page, summary, table, write_summary
 
 REPOSITORY = Path(__file__).resolve().parents[4]
-BENCHES = {"first-way": "first_way", "integration": "integration", "twin": "twin"}
+BENCHES = {
+    "first-way": "first_way",
+    "integration": "integration",
+    "reconstruction": "reconstruction",
+    "twin": "twin",
+}
 """Name on the command line and module of each bench; a module has `measure()` and `DEVICE`."""
 
 

@@ -6,6 +6,8 @@ same detector. Speeds are CPU times of one thread, contenders alternating, media
 
 import logging
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,13 +17,16 @@ from pathlib import Path
 import fabio
 import h5py
 import hdf5plugin
+import numba
 import numpy as np
 import pyFAI
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
 from ..integration import bin_pixels
 from ..io.chunks import read_frames
-from ..kernels import TrimmedMean, native, reference
+from ..io.poni import write_poni
+from ..kernels import TrimmedMean, cuda, native, portable, reference
+from . import integration_gpu
 from .marks import Mark, at_least, at_most, not_measured, reported
 
 DEVICE = "one CPU thread"
@@ -33,6 +38,9 @@ GOALS = {"native": {"no": 10, "full": 20}, "numba": {"no": 4.5, "full": 9}}
 """How many times faster than pyFAI without and with pixel splitting (its default) each kernel should be."""
 REPETITIONS = 7
 FRAMES_PER_READ = 8
+LINES, N_POSITIONS, WORKERS = (2, 6), 320, 2
+"""Lengths of the scans whose peak memory is compared, frames per line, threads."""
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,22 @@ def measure() -> list[Mark]:
     logging.getLogger("pyFAI").setLevel(logging.ERROR)
     setup = load_setup()
     fast = [mark for level in SCALES for mark in speed(setup, level)]
-    return [*accuracy(setup), *fast, *end_to_end(setup)]
+    return [*accuracy(setup), *fast, *end_to_end(setup), *memory(setup), *on_gpu()]
+
+
+def on_gpu() -> list[Mark]:
+    """Frames per second on a GPU with frames in memory, and agreement with the CPU; only where there is one."""
+    name = "frames/s on a GPU, frames in host memory, 12 counts"
+    if not cuda.is_available():
+        return [not_measured(name, "≥ 2000", "no CUDA device")]
+    found = integration_gpu.measure_device()
+    row = found["12 counts, int32"]
+    deviation = max(part["largest deviation"] for part in found.values() if isinstance(part, dict))
+    return [
+        at_least(f"{name}, {found['device']}", 2000, row["frames/s, host memory"], "frames/s"),
+        reported(f"the same, frames on the device, {found['device']}", row["frames/s, device memory"], "frames/s"),
+        at_most(f"largest deviation from the CPU, {found['device']}", 1e-5, deviation),
+    ]
 
 
 def load_setup() -> Setup:
@@ -143,32 +166,94 @@ def speed(setup: Setup, level: str) -> list[Mark]:
 
 
 def end_to_end(setup: Setup) -> list[Mark]:
-    """Frames per second of one core from bitshuffle-LZ4 chunks to patterns, and its parts."""
-    kernel = TrimmedMean(*setup.table, trim=TRIM)
+    """Frames per second of one core from bitshuffle-LZ4 chunks to patterns, its parts, and the floor under them."""
+    kernels = {name: TrimmedMean(*setup.table, trim=TRIM, backend=name) for name in backends()}
+    indices = np.append(setup.table[0], np.zeros(portable.LOOK_AHEAD, np.int32))
     stack = np.array([setup.frame(SCALES["12 counts"], seed) for seed in range(FRAMES_PER_READ)])
+    frames = range(FRAMES_PER_READ)
     with tempfile.TemporaryDirectory(prefix="xrdct-bench-") as folder:
         path = Path(folder) / "frames.h5"
-        with h5py.File(path, "w") as file:
-            file.create_dataset(
-                "frames", data=stack, chunks=(1, *stack.shape[1:]), **hdf5plugin.Bitshuffle(cname="lz4")
-            )
+        write_frames(path, stack)
         with h5py.File(path, "r") as file:
             dataset = file["frames"]
-            seconds = alternating(
-                {
-                    "read by h5py": lambda: [dataset[i] for i in range(FRAMES_PER_READ)],
-                    "read of the chunk": lambda: [read_frames(dataset, i, i + 1) for i in range(FRAMES_PER_READ)],
-                    "read of the chunk and kernel": lambda: [
-                        kernel(read_frames(dataset, i, i + 1)) for i in range(FRAMES_PER_READ)
-                    ],
-                },
-                REPETITIONS,
-            )
+            contenders = {
+                "read by h5py": lambda: [dataset[i] for i in frames],
+                "read of the chunk": lambda: [read_frames(dataset, i, i + 1) for i in frames],
+                "gather in the order of the bins": lambda: [gather(frame.ravel(), indices) for frame in stack],
+            }
+            for name, kernel in kernels.items():
+                contenders[f"chunk to pattern, {name}"] = lambda kernel=kernel: [
+                    kernel(read_frames(dataset, i, i + 1)) for i in frames
+                ]
+            seconds = alternating(contenders, REPETITIONS)
     per_frame = {name: float(np.median(values)) / FRAMES_PER_READ for name, values in seconds.items()}
+    floor = per_frame["read of the chunk"] + per_frame["gather in the order of the bins"]
+    marks = [reported(f"{name}, CPU", 1e3 * value, "ms/frame") for name, value in per_frame.items()]
+    marks.append(reported("floor: chunk decoded and gathered, CPU", 1e3 * floor, "ms/frame"))
+    for name in kernels:
+        value = per_frame[f"chunk to pattern, {name}"]
+        goal = {"native": 40, "numba": 15}[name]
+        marks.append(at_least(f"end to end from bitshuffle-LZ4, {name}", goal, 1 / value, "frames/s/core"))
+        marks.append(reported(f"end to end over the floor, {name}", value / floor, "×"))
+    return marks
+
+
+@numba.njit(nogil=True)
+def gather(frame, indices):
+    """Sum of the listed pixels in the order of the bins, memory asked for ahead: what no kernel can do without."""
+    total = np.int64(0)
+    for i in range(len(indices) - portable.LOOK_AHEAD):
+        portable.prefetch(frame, indices[i + portable.LOOK_AHEAD])
+        total += frame[indices[i]]
+    return total
+
+
+def write_frames(path: Path, stack: np.ndarray) -> None:
+    """A stack as detectors write it: bitshuffle-LZ4, one frame per chunk."""
+    with h5py.File(path, "w") as file:
+        compression = hdf5plugin.Bitshuffle(cname="lz4")
+        file.create_dataset("frames", data=stack, chunks=(1, *stack.shape[1:]), **compression)
+
+
+def memory(setup: Setup) -> list[Mark]:
+    """Peak memory of a whole integration job on full-size frames, for two lengths of the scan."""
+    stack = np.array([setup.frame(SCALES["12 counts"], seed) for seed in range(FRAMES_PER_READ)])
+    peaks = {}
+    with tempfile.TemporaryDirectory(prefix="xrdct-bench-") as name:
+        folder = Path(name)
+        write_frames(folder / "frames.h5", stack)
+        write_poni(folder / "geometry.poni", setup.geometry)
+        np.save(folder / "mask.npy", setup.mask)
+        for n_lines in LINES:
+            layout = h5py.VirtualLayout((n_lines * N_POSITIONS, *stack.shape[1:]), stack.dtype)
+            for start in range(0, n_lines * N_POSITIONS, FRAMES_PER_READ):
+                stop = min(start + FRAMES_PER_READ, n_lines * N_POSITIONS)
+                source = h5py.VirtualSource("frames.h5", "frames", stack.shape)
+                layout[start:stop] = source[: stop - start]
+            with h5py.File(folder / f"scan{n_lines}.h5", "w") as file:
+                file.create_virtual_dataset("frames", layout)
+            peaks[n_lines] = peak_of_job(folder, n_lines, setup.q_range)
+    limit = 2048 + 50 * WORKERS
     return [
-        *(reported(f"{name}, CPU", 1e3 * value, "ms/frame") for name, value in per_frame.items()),
-        at_least("end to end from bitshuffle-LZ4", 40, 1 / per_frame["read of the chunk and kernel"], "frames/s/core"),
+        at_most(f"peak memory, {n * N_POSITIONS} frames of 2.5 Mpx, 4 groups, {WORKERS} workers", limit, peak, "MiB")
+        for n, peak in peaks.items()
     ]
+
+
+def peak_of_job(folder: Path, n_lines: int, q_range: tuple[float, float]) -> float:
+    """Largest resident memory in MiB of the workflow's own script, run in a process of its own."""
+    settings = {"q_min": q_range[0], "q_max": q_range[1], "n_bins": N_BINS, "trim": TRIM, "groups": 4}
+    code = f"""
+import resource, sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+import integrate
+integrate.main("geometry.poni", "mask.npy", "p{n_lines}.zarr", "p{n_lines}.json", file="scan{n_lines}.h5",
+    dataset="frames", n_projections={n_lines}, n_positions={N_POSITIONS}, workers={WORKERS}, polarization=0.95,
+    counters=dict(monitor=None, omega=None, translation=None), settings={settings | {"max_bad_frames": 0.0}!r})
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
 
 
 def alternating(contenders: dict[str, Callable[[], object]], repetitions: int) -> dict[str, np.ndarray]:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..io.store import git_revision, replaced_when_whole
-
 
 @dataclass(frozen=True)
 class Mark:
@@ -48,6 +46,8 @@ def not_measured(name: str, goal: str, reason: str) -> Mark:
 
 def summary(name: str, marks: Sequence[Mark], *, device: str) -> dict:
     """Marks with machine, device, date and revision, as written to JSON."""
+    from ..io.store import git_revision  # here, so that a bare GPU machine without xarray can measure
+
     return {
         "bench": name,
         "machine": machine(),
@@ -98,5 +98,7 @@ def page(summaries: Sequence[dict]) -> str:
 
 def write_summary(found: dict, path: str | Path) -> None:
     """Write a summary as JSON, whole or not at all."""
+    from ..io.store import replaced_when_whole
+
     with replaced_when_whole(path) as partial:
         partial.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`xrdct calibrate`: a calibrant frame on the command line."""
+"""What `xrdct calibrate` does; its arguments are declared in `cli`."""
 
 import argparse
 
@@ -10,29 +10,6 @@ from ..io.calibration import write_calibration
 from ..io.frames import read_image
 from ..io.poni import read_poni
 from . import calibrate, detector_from
-
-
-def add_parser(subparsers) -> None:
-    """Register the command with the `argparse` subparsers of the program."""
-    parser = subparsers.add_parser(
-        "calibrate",
-        help="find distance, beam centre and tilt from one calibrant frame",
-        description="Find distance, beam centre and tilt from one calibrant frame, and measure the instrument profile.",
-    )
-    parser.add_argument("frame", help="image of the calibrant (CBF, EDF, TIFF, HDF5, NPY …)")
-    parser.add_argument("--calibrant", default="CeO2", help="name in pyFAI's list (%(default)s)")
-    parser.add_argument("--energy", type=float, required=True, metavar="KEV", help="photon energy in keV")
-    parser.add_argument("--detector", metavar="NAME", help="name in pyFAI's list, for example 'Pilatus CdTe 2M'")
-    parser.add_argument(
-        "--shape", type=int, nargs=2, metavar=("ROWS", "COLUMNS"), help="of a detector that is not in the list"
-    )
-    parser.add_argument("--pixel-size", type=float, metavar="UM", help="edge of a pixel in µm, with --shape")
-    parser.add_argument("--mask", help="image, non-zero where pixels are bad")
-    parser.add_argument("--poni", help="geometry to be checked instead of found")
-    parser.add_argument("--dataset", help="path of the frame in an HDF5 file")
-    parser.add_argument("--max-rms", type=float, default=0.01, metavar="DEG", help="largest scatter (%(default)s°)")
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for the results")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from fabio.fabioutils import BytesIO
 
 from ..errors import RawDataError
+from .frame_source import missing_file
 
 COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open}
 CBF_MAGIC, CBF_SECTION, CBF_DATA = b"###CBF", b"--CIF-BINARY-FORMAT-SECTION--", b"\x0c\x1a\x04\xd5"
@@ -71,6 +72,8 @@ def pixels(image, number: int, file: Path) -> np.ndarray:
 
 
 def _call(reader, file: Path):
+    if not file.is_file():
+        raise RawDataError(missing_file(file))
     source = _decompressed(file) if file.suffix in COMPRESSED else str(file)
     _check_cbf(file, source)
     try:

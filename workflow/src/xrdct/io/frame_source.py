@@ -47,8 +47,10 @@ class FrameSource(ABC):
     def _read(self, start: int, stop: int) -> np.ndarray: ...
 
     @abstractmethod
-    def values(self, name: str) -> np.ndarray:
+    def values(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """A counter or motor position of every frame: shape (n_frames,), float64, unit as recorded.
+
+        With `start` and `stop` only those of frames `start` to `stop` − 1 (a series opens a file for each).
 
         Raises
         ------

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RawDataError
-from .frame_source import FrameSource
+from .frame_source import FrameSource, missing_file
 from .hdf5_frames import Hdf5Frames
 from .image_series import ImageSeries
 
@@ -86,7 +86,7 @@ def _read_npy(path: Path) -> np.ndarray:
     try:
         image = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise RawDataError(f"{path}: no such file") from None
+        raise RawDataError(missing_file(path)) from None
     except (OSError, ValueError, EOFError) as error:
         raise RawDataError(f"{path}: not a NumPy file, or truncated ({error})") from None
     if image.ndim != 2 or image.dtype.kind not in "iufb":

@@ -6,7 +6,6 @@ import h5py
 import numpy as np
 
 from ..errors import RawDataError
-from .chunks import read_frames
 from .frame_source import FrameSource
 from .hdf5_layout import Segment, find_layout
 from .hdf5_links import follow, open_hdf5, reading
@@ -87,10 +86,10 @@ class Hdf5Frames(FrameSource):
         """See `FrameSource.count_unwritten`."""
         return sum(_count_unwritten(self._opened(segment)) for segment in self.segments)
 
-    def values(self, name: str) -> np.ndarray:
+    def values(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """See `FrameSource.values`; where names are looked for: `nexus.read_recorded`."""
         with reading(self.path) as file:
-            return read_recorded(file, self.dataset, name, self.shape[0])
+            return read_recorded(file, self.dataset, name, self.shape[0])[start:stop]
 
     def describe(self) -> dict:
         """See `FrameSource.describe`."""
@@ -114,7 +113,7 @@ class Hdf5Frames(FrameSource):
 
 def _read_into(frames: h5py.Dataset, out: np.ndarray, start: int) -> None:
     if frames.ndim == 3:
-        read_frames(frames, start, start + len(out), out)
+        frames.read_direct(out, np.s_[start : start + len(out)])
     else:
         frames.read_direct(out[0])
 

@@ -63,13 +63,13 @@ class ImageSeries(FrameSource):
             raise RawDataError(f"{file}: pixels are {frame.dtype}, but {self.files[0]} has {self.dtype}")
         return frame
 
-    def values(self, name: str) -> np.ndarray:
+    def values(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """See `FrameSource.values`; `name` is a header key (`image_header.header_value`)."""
         if len(self.files) != self.shape[0]:
             raise RawDataError(
                 f"{self.path}: {len(self.files)} files with {self.shape[0]} frames: {name!r} needs a header per frame"
             )
-        return np.array([header_value(load_header(file), name, origin=file) for file in self.files])
+        return np.array([header_value(load_header(file), name, origin=file) for file in self.files[start:stop]])
 
     def describe(self) -> dict:
         """See `FrameSource.describe`."""
@@ -106,4 +106,4 @@ def list_files(path: str | Path) -> list[Path]:
 
 def natural_key(path: Path | str) -> list:
     """Sort key by which numbers in names count as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]

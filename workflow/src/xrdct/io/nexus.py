@@ -31,6 +31,12 @@ class ScanInfo:
     """Counters and motors with one value per frame."""
     linked: bool
     """Whether the scan lives in another file that this one links to."""
+    others: tuple[str, ...] = ()
+    """Further stacks, of detectors that took less data."""
+    sample: str = ""
+    """Name of the sample; empty where not recorded."""
+    broken: tuple[str, ...] = ()
+    """Links in the scan that lead nowhere, one sentence each."""
 
     @property
     def n_frames(self) -> int:
@@ -39,51 +45,79 @@ class ScanInfo:
 
 
 def list_scans(path: str | Path) -> list[ScanInfo]:
-    """Scans of a master file, by number.
+    """Scans of a master file, by number; one whose link is broken has no frames and says so.
 
     Raises
     ------
     RawDataError
-        When the file cannot be opened, a link to a scan is broken, or a scan has several stacks of frames.
+        When the file cannot be opened.
     """
     with reading(path) as file:
-        scans = {name: follow(file, name) for name in file}
-        return [
-            _describe_scan(file, name)
-            for name in sorted(scans, key=_by_number)
-            if isinstance(scans[name], h5py.Group) and {"measurement", "instrument"} & set(scans[name])
-        ]
+        scans = [_describe_scan(file, name) for name in sorted(file, key=split_name)]
+        return [scan for scan in scans if scan is not None]
 
 
-def _by_number(name: str) -> tuple:
+def split_name(name: str) -> tuple[str, int, int]:
+    """'cell_12.1' into 'cell_', 12 and 1; a name of another form into itself, 0 and 0."""
     head, _, tail = name.rpartition(".")
     stem = head.rstrip("0123456789")
     number = head[len(stem) :]
-    return (stem, int(number or 0), int(tail)) if tail.isdigit() else (name, 0, 0)
+    return (stem, int(number or 0), int(tail)) if tail.isdecimal() else (name, 0, 0)
 
 
-def _describe_scan(file: h5py.File, name: str) -> ScanInfo:
-    title = follow(file, f"{name}/title")
-    text = title.asstr()[()] if isinstance(title, h5py.Dataset) and title.dtype.kind in "OS" else ""
-    stacks = find_stacks(file, name)
-    if len(stacks) > 1:
-        raise RawDataError(f"{file.filename}: scan {name} has several stacks of frames: {', '.join(sorted(stacks))}")
-    dataset, shape = next(iter(stacks.items()), (None, ()))
-    recorded = _names_per_frame(file, dataset, shape[0]) if dataset else ()
+def _describe_scan(file: h5py.File, name: str) -> ScanInfo | None:
+    """None for what is not a scan."""
     linked = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
-    return ScanInfo(name, text, dataset, shape, recorded, linked)
+    broken: list[str] = []
+    try:
+        scan = follow(file, name)
+    except RawDataError as error:
+        return ScanInfo(name, "", None, (), (), linked, broken=(str(error),))
+    if not isinstance(scan, h5py.Group) or not {"measurement", "instrument"} & set(scan):
+        return None
+    stacks = find_stacks(file, name, broken=broken)
+    # Largest first: a camera that looks on has fewer or smaller frames than the area detector.
+    dataset, *others = sorted(stacks, key=lambda path: (-np.prod(stacks[path], dtype=float), path)) or [None]
+    shape = stacks[dataset] if dataset else ()
+    recorded = names_per_frame(file, dataset, shape[0]) if dataset else ()
+    title, sample = _text(file, f"{name}/title", broken), _text(file, f"{name}/sample/name", broken)
+    return ScanInfo(name, title, dataset, shape, recorded, linked, tuple(others), sample, tuple(dict.fromkeys(broken)))
 
 
-def find_stacks(file: h5py.File, below: str = "/", *, ndim: int = 3) -> dict[str, tuple[int, ...]]:
+def _text(file: h5py.File, path: str, broken: list[str]) -> str:
+    try:
+        node = follow(file, path)
+    except RawDataError as error:
+        broken.append(str(error))
+        return ""
+    if not isinstance(node, h5py.Dataset) or node.dtype.kind not in "OS" or node.size != 1:
+        return ""
+    return str(np.ravel(node.asstr()[()])[0])
+
+
+def find_stacks(
+    file: h5py.File, below: str = "/", *, ndim: int = 3, broken: list[str] | None = None
+) -> dict[str, tuple[int, ...]]:
     """Paths and shapes of the numeric datasets with `ndim` axes, through every link; one path per dataset.
 
     Of several paths to one dataset the shortest counts, in BLISS ``/1.1/measurement/<detector>``.
+
+    Raises
+    ------
+    RawDataError
+        At a link that leads nowhere; with a list as `broken` it is said there and passed over.
     """
     found: dict[tuple, list[str]] = {}
     shapes, seen, waiting = {}, set(), ["/" + below.strip("/")]
     while waiting:
         path = waiting.pop()
-        node = follow(file, path)
+        try:
+            node = follow(file, path)
+        except RawDataError as error:
+            if broken is None:
+                raise
+            broken.append(str(error))
+            continue
         info = h5py.h5o.get_info(node.id)
         key = (info.fileno, info.addr)
         if isinstance(node, h5py.Dataset):
@@ -112,7 +146,7 @@ def read_recorded(file: h5py.File, dataset: str, name: str, n_frames: int) -> np
         node = follow(file, path)
         if isinstance(node, h5py.Dataset):
             return _one_per_frame(node, f"{file.filename}: {path}", n_frames)
-    known = ", ".join(_names_per_frame(file, dataset, n_frames)) or "nothing"
+    known = ", ".join(names_per_frame(file, dataset, n_frames)) or "nothing"
     raise RawDataError(
         f"{file.filename}: no counter or motor {name!r} for the frames {dataset}; recorded per frame: {known}"
     )
@@ -146,13 +180,17 @@ def _places(dataset: str, name: str) -> list[str]:
     ]
 
 
-def _names_per_frame(file: h5py.File, dataset: str, n_frames: int) -> tuple[str, ...]:
+def names_per_frame(file: h5py.File, dataset: str, n_frames: int) -> tuple[str, ...]:
+    """Counters and motors with one value per frame, of the scan that holds the frames; broken links are passed over."""
     names = set()
     folders = {path.rpartition("/")[0] for path in _places(dataset, "any")[:3]}
     for folder in sorted(folders):
         group = follow(file, folder)
         for name in group if isinstance(group, h5py.Group) else ():
-            node = follow(file, f"{folder}/{name}")
+            try:
+                node = follow(file, f"{folder}/{name}")
+            except RawDataError:
+                continue
             if isinstance(node, h5py.Dataset) and node.shape == (n_frames,) and node.dtype.kind in "iuf":
                 names.add(name)
     return tuple(sorted(names))

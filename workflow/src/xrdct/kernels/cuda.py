@@ -17,7 +17,7 @@ LONGEST_BIN = 32768
 
 
 def is_available() -> bool:
-    """Whether there is a CUDA device that torch and Triton can use; says so in the log when a driver is there in vain."""
+    """Whether torch and Triton can use a CUDA device; the log says when a driver is there in vain."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -47,9 +47,7 @@ class CudaSums:
         torch device.
     """
 
-    def __init__(
-        self, indices: np.ndarray, edges: np.ndarray, weights: np.ndarray, trim: float, device: str = "cuda"
-    ):
+    def __init__(self, indices: np.ndarray, edges: np.ndarray, weights: np.ndarray, trim: float, device: str = "cuda"):
         import torch
 
         self._torch, self.device, self.trim = torch, torch.device(device), trim

@@ -45,9 +45,7 @@ def _smallest_reaching(order, weight, target, strictly, low, high):
 
 
 @triton.jit
-def _sum_part(
-    values, n_pixels, indices, weights, parts, n_parts, sums, lowest, highest, trim, BLOCK: tl.constexpr
-):
+def _sum_part(values, n_pixels, indices, weights, parts, n_parts, sums, lowest, highest, trim, BLOCK: tl.constexpr):
     part = tl.program_id(0)
     frame = tl.program_id(1).to(tl.int64)
     start = tl.load(parts + 2 * part)

@@ -1,22 +1,9 @@
-"""``xrdct simulate``: write a simulated beamtime."""
+"""What `xrdct simulate` does; its arguments are declared in `cli`."""
 
 import time
-from pathlib import Path
 
-from .parameters import PRESETS, chosen_scans, first_lines, load_parameters
+from .parameters import chosen_scans, first_lines, load_parameters
 from .simulate import simulate
-
-
-def add_parser(subparsers) -> None:
-    """Register the command."""
-    known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
-    parser = subparsers.add_parser("simulate", help="write the raw files of a simulated beamtime, with the truth")
-    parser.add_argument("parameters", metavar="PRESET_OR_FILE", help=f"preset ({known}) or parameter file (YAML)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write to")
-    parser.add_argument("--lines", type=int, metavar="N", help="write only the first N lines of every subset")
-    parser.add_argument("--scan", action="append", metavar="NAME", help="write only this scan (may be repeated)")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one per core)")
-    parser.set_defaults(run=run)
 
 
 def run(args) -> int:

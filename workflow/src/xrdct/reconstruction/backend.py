@@ -1,0 +1,147 @@
+"""One function for every method and device: the GPU through ASTRA where there is one, else all channels on the CPU."""
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numba
+import numpy as np
+
+from ..errors import GeometryError
+from ..geometry import LARGEST_GAP_DEG
+from .arrays import Progress, without_progress
+from .astra_cuda import AstraBeam, cuda_available, fbp_cuda
+from .cgls import cgls
+from .fbp import fbp
+from .operator import ParallelBeam
+from .sart import sart
+from .sirt import sirt
+from .tv import tv
+
+log = logging.getLogger(__name__)
+
+ON_CPU = {"fbp": fbp, "sirt": sirt, "sart": sart, "cgls": cgls, "tv": tv}
+ON_GPU = ON_CPU | {"fbp": fbp_cuda}
+OPTIONS = {
+    "fbp": ("filter",),
+    "sirt": ("iterations", "nonnegative"),
+    "sart": ("iterations", "nonnegative"),
+    "cgls": ("iterations",),
+    "tv": ("iterations", "nonnegative", "weight"),
+}
+"""Methods, and the options that each takes."""
+CPU_BLOCK = 64
+"""Channels reconstructed at a time on the CPU: the fewest with which the projector is at its fastest."""
+
+
+def reconstruct(sinogram: np.ndarray, angles: np.ndarray, **settings) -> np.ndarray:
+    """Reconstruct every channel of a sinogram: `reconstruct_blocks`, put together.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_positions, n_positions, n_channels), float32, rotation axis at the centre.
+    """
+    _, n_positions, n_channels = sinogram.shape
+    volume = np.empty((n_positions, n_positions, n_channels), dtype=np.float32)
+    for channels, block in reconstruct_blocks(sinogram, angles, **settings):
+        volume[..., channels] = block
+    return volume
+
+
+def reconstruct_blocks(
+    sinogram,
+    angles: np.ndarray,
+    *,
+    cor: float,
+    method: str = "fbp",
+    support: str = "circle",
+    device: str = "auto",
+    progress: Progress = without_progress,
+    **options,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Reconstruct a sinogram block by block of channels, as many at a time as the device likes.
+
+    A voxel's value is what this voxel adds to a ray that crosses it fully, in the sinogram's unit per voxel. Channels
+    with a NaN come out as NaN and do not touch the others.
+
+    Parameters
+    ----------
+    sinogram
+        Shape (n_angles, n_positions, n_channels), any unit. Only ``sinogram[..., start:stop]`` is asked for, so that an
+        array that stays on disk will do.
+    angles
+        Degrees, shape (n_angles,), any order; 0–180 or 0–360.
+    cor
+        Column of the rotation axis, pixels from the centre of the first column.
+    method
+        A key of `OPTIONS`.
+    support
+        'circle': voxels outside the circle inscribed in the image are 0, and the object is taken to lie inside; 'none'.
+    device
+        'cuda', 'cpu', or 'auto': the GPU where PyTorch and ASTRA both find one.
+    progress
+        Wraps the blocks and, inside each, the iterations.
+    options
+        Those of the method, see `OPTIONS` and the method's own function.
+
+    Yields
+    ------
+    slice, numpy.ndarray
+        Which channels, and their image, shape (n_positions, n_positions, channels of the block), float32.
+
+    Raises
+    ------
+    GeometryError
+        If shapes differ, the centre lies outside the field, or (method 'fbp') the angles leave a gap.
+    """
+    if method not in OPTIONS or support not in ("circle", "none"):
+        raise ValueError(f"unknown method {method!r} or support {support!r}")
+    n_angles, n_positions, n_channels = sinogram.shape
+    if len(angles) != n_angles:
+        raise GeometryError(f"{len(angles)} angles for a sinogram of {n_angles} projections")
+    _warn_of_odd_angles(np.asarray(angles, dtype=float))
+    A = ParallelBeam(angles, n_positions, cor, support=n_positions / 2 if support == "circle" else None)
+    if method != "fbp":
+        options["progress"] = progress
+    solve, size = _solver(A, method, device)
+    bad = 0
+    for start in progress(range(0, n_channels, size)):
+        channels = slice(start, min(n_channels, start + size))
+        part = np.asarray(sinogram[..., channels], dtype=np.float32)
+        finite = np.isfinite(part).all(axis=(0, 1))
+        bad += np.count_nonzero(~finite)
+        yield channels, solve(part, **options) if finite.all() else _solve_some(solve, part, finite, A, options)
+    if bad:
+        log.warning("%d of %d channels hold NaN in the sinogram and are NaN in the volume", bad, n_channels)
+
+
+def _solver(A: ParallelBeam, method: str, device: str) -> tuple[Callable, int]:
+    """A function from a sinogram to an image, NumPy arrays both, and the number of channels to give it at a time."""
+    if device == "cpu" or (device == "auto" and not cuda_available()):
+        log.info("%s on the CPU, %d threads", method, numba.get_num_threads())
+        return partial(ON_CPU[method], A), CPU_BLOCK
+    beam = AstraBeam(A)
+    log.info("%s on %s", method, beam.device_name)
+    solve = partial(ON_GPU[method], beam)
+    return (lambda b, **options: beam.to_host(solve(beam.to_device(b), **options))), beam.channels_at_a_time
+
+
+def _solve_some(solve: Callable, part: np.ndarray, finite: np.ndarray, A: ParallelBeam, options: dict) -> np.ndarray:
+    """The image of the channels that are `finite`, NaN in the others."""
+    image = np.full((*A.shape[1], len(finite)), np.nan, dtype=np.float32)
+    if finite.any():
+        image[..., finite] = solve(part[..., finite], **options)
+    return image
+
+
+def _warn_of_odd_angles(angles: np.ndarray) -> None:
+    """Say what is missing or double; only the filtered back-projection cannot do without a covered half turn."""
+    folded = np.sort(angles % 180.0)
+    ahead = np.diff(folded, append=folded[0] + 180.0)
+    if ahead.max() > LARGEST_GAP_DEG:
+        start = folded[ahead.argmax()]
+        log.warning("no projection between %.2f° and %.2f° (modulo 180°)", start, start + ahead.max())
+    doubled = len(angles) - len(np.unique(np.round(angles % 360.0, 6)))
+    if doubled:
+        log.warning("%d projections have the angle of another one; they share its weight", doubled)

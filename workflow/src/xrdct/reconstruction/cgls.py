@@ -1,0 +1,38 @@
+"""Conjugate gradients for least squares."""
+
+from .arrays import Progress, squared_norm, starting_image, sums, without_progress
+
+
+def cgls(A, b, *, iterations: int = 20, start=None, progress: Progress = without_progress):
+    """Minimise ‖A x − b‖² over the directions that the residuals span, each channel on its own.
+
+    Björck, Numerical Methods for Least Squares Problems, 1996, section 7.4. The residual never grows; no constraint
+    can be set, and noise comes in with every iteration: stop early.
+
+    Parameters
+    ----------
+    A, b, start, progress
+        As for `sirt`.
+    iterations
+        10 to 30 are usual.
+    """
+    x = starting_image(A, b, start, sums(A)[1])
+    residual = b - A @ x
+    gradient = A.T @ residual
+    direction = gradient + 0
+    size = squared_norm(gradient)
+    for _ in progress(range(iterations)):
+        image = A @ direction
+        step = size * _inverse(squared_norm(image))
+        x += step * direction
+        residual = residual - step * image
+        gradient = A.T @ residual
+        new_size = squared_norm(gradient)
+        direction = gradient + new_size * _inverse(size) * direction
+        size = new_size
+    return x
+
+
+def _inverse(size):
+    """1/size, and 0 for a channel that is solved: its residual is exactly 0."""
+    return (size > 0) / size.clip(min=1e-37)
