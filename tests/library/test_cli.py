@@ -110,4 +110,4 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path, capsys):
     assert main(["calibrate", frame, "--energy", "71", "--detector", "Pilatus1M", "-o", folder]) == 2
     assert "nothing.cbf: no such file" in capsys.readouterr().err
     assert main(["simulate", "no-preset", "--out", folder]) == 2
-    assert "neither a parameter file nor one of the presets (demo, tiny)" in capsys.readouterr().err
+    assert "neither a parameter file nor one of the presets (demo, nca18650, nmc532aaa, paper, tiny)" in capsys.readouterr().err
