@@ -3,6 +3,7 @@
 import json
 import logging
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -55,6 +56,10 @@ def main(
             "frames": frames.describe() | {"fingerprint": files_fingerprint(frames.files)},
             "geometry": file_sha256(poni_path),
         }
+        if mask_path:
+            inputs["mask"] = file_sha256(mask_path)
+        # File times belong to the key of an interrupted job only: what is repaired under the same name is read again.
+        stamps = [path.stat().st_mtime_ns for path in map(Path, frames.files)]
         growing = GrowingStore(
             store,
             manifest,
@@ -62,7 +67,7 @@ def main(
             **layout(integrator, shape, settings["settings"]["groups"]),
             settings={"counters": counters, **settings},
             inputs=inputs,
-            key=canonical_json([settings, inputs, counters, code]),
+            key=canonical_json([shape, settings, inputs, counters, code, stamps]),
         )
         integrate_lines(frames, integrator, growing, values, workers=workers)
     check_bad_share(growing.read("valid").ravel(), max_bad_share=settings["settings"]["max_bad_frames"])

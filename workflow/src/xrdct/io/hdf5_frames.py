@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 
 from ..errors import RawDataError
+from .chunks import read_frames
 from .frame_source import FrameSource
 from .hdf5_layout import Segment, find_layout
 from .hdf5_links import follow, open_hdf5, reading
@@ -113,7 +114,7 @@ class Hdf5Frames(FrameSource):
 
 def _read_into(frames: h5py.Dataset, out: np.ndarray, start: int) -> None:
     if frames.ndim == 3:
-        frames.read_direct(out, np.s_[start : start + len(out)])
+        read_frames(frames, start, start + len(out), out)
     else:
         frames.read_direct(out[0])
 
