@@ -70,7 +70,11 @@ def main(
             key=canonical_json([shape, settings, inputs, counters, code, stamps]),
         )
         integrate_lines(frames, integrator, growing, values, workers=workers)
-    check_bad_share(growing.read("valid").ravel(), max_bad_share=settings["settings"]["max_bad_frames"])
+    try:
+        check_bad_share(growing.read("valid").ravel(), max_bad_share=settings["settings"]["max_bad_frames"])
+    except RawDataError:
+        growing.discard()  # what could not be read now may be readable when the job is started again
+        raise
     growing.finish()
 
 

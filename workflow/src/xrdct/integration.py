@@ -168,7 +168,8 @@ class Integrator:
         self._clip = None
         if estimator == "sigma_clip":
             self._clip = _SigmaClip(geometry, self.bins, shape, (q_min, q_max), polarization)
-        self.description = f"{estimator} on the CPU ({'pyFAI' if self._clip else self._kernel.backend + ' kernel'})"
+        where = "GPU" if self._kernel.backend == "cuda" and not self._clip else "CPU"
+        self.description = f"{estimator} on the {where} ({'pyFAI' if self._clip else self._kernel.backend + ' kernel'})"
 
     def __call__(self, frames: np.ndarray) -> Patterns:
         """Integrate a block of frames, shape (n_frames, rows, columns), counts.

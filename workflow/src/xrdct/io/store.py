@@ -179,6 +179,11 @@ class GrowingStore:
         _write_manifest(content, self.store, self.manifest, self.kind)
         _remove(self._progress)
 
+    def discard(self) -> None:
+        """Forget what is in: the next job begins anew."""
+        _remove(self._progress)
+        _remove(self._partial)
+
     def _rows_done(self) -> int:
         try:
             progress = json.loads(self._progress.read_text())
