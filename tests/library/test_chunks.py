@@ -85,3 +85,17 @@ def test_a_real_stack_is_decoded_as_h5py_does(real_data):
         )
         assert is_direct(found[0])
         assert np.array_equal(read_frames(found[0], 0, 2), found[0][:2])
+
+
+def test_the_reader_of_the_workflow_decodes_chunks_itself(tmp_path, monkeypatch):
+    from xrdct.io import frames, hdf5_frames
+
+    stack = np.random.default_rng(0).poisson(5.0, (3, 20, 30)).astype(np.int32)
+    with h5py.File(tmp_path / "frames.h5", "w") as file:
+        file.create_dataset("frames", data=stack, chunks=(1, 20, 30), **hdf5plugin.Bitshuffle(cname="lz4"))
+    calls = []
+    original = hdf5_frames.read_frames
+    monkeypatch.setattr(hdf5_frames, "read_frames", lambda *given: calls.append(given[1:3]) or original(*given))
+    with frames.open_frames(tmp_path / "frames.h5") as source:
+        np.testing.assert_array_equal(source.read(0, 3), stack)
+    assert calls == [(0, 3)]
