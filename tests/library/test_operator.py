@@ -164,3 +164,23 @@ def test_an_array_of_another_shape_is_refused_with_both_shapes():
         A @ np.zeros((33, 40))
     with pytest.raises(GeometryError, match=r"sinogram .* of \(33, 40\), found \(40, 40, 2\)"):
         A.T @ np.zeros((40, 40, 2))
+
+
+def test_every_projection_may_have_its_own_centre():
+    rng = np.random.default_rng(5)
+    angles, centres = np.array([0.0, 40.0, 75.0, 110.0, 150.0]), 15.5 + np.array([0.3, -0.25, 1.5, 0.0, -2.2])
+    A = ParallelBeam(angles, 32, centres)
+    image = rng.random((32, 32, 3), dtype=np.float32)
+    alone = [ParallelBeam([angle], 32, centre) @ image for angle, centre in zip(angles, centres, strict=True)]
+    np.testing.assert_array_equal(A @ image, np.concatenate(alone))
+    sinogram = rng.random((5, 32, 3), dtype=np.float32)
+    there, back = np.vdot(A @ image, sinogram), np.vdot(image, A.T @ sinogram)
+    assert there == pytest.approx(back, rel=1e-6)  # float32 sums of a few thousand terms
+    np.testing.assert_array_equal(A.rows(slice(1, 4)) @ image, (A @ image)[1:4])
+
+
+def test_as_many_centres_as_angles_are_asked_for():
+    with pytest.raises(GeometryError, match=r"one for each of 3, found \(2,\)"):
+        ParallelBeam([0.0, 1.0, 2.0], 32, [15.0, 16.0])
+    with pytest.raises(GeometryError, match="centre of rotation 32.5 lies outside the field of 32 positions"):
+        ParallelBeam([0.0, 1.0], 32, [15.0, 32.5])

@@ -53,7 +53,7 @@ def reconstruct_blocks(
     sinogram,
     angles: np.ndarray,
     *,
-    cor: float,
+    cor: float | np.ndarray,
     method: str = "fbp",
     support: str = "circle",
     device: str = "auto",
@@ -73,7 +73,7 @@ def reconstruct_blocks(
     angles
         Degrees, shape (n_angles,), any order; 0–180 or 0–360.
     cor
-        Column of the rotation axis, pixels from the centre of the first column.
+        Column of the rotation axis, pixels from the centre of the first column; one, or one for each angle.
     method
         A key of `OPTIONS`.
     support

@@ -43,7 +43,8 @@ class ParallelBeam:
     n_positions
         Positions of a projection, one pixel apart; at least 2.
     cor
-        Column of the rotation axis, pixels from the centre of the first column.
+        Column of the rotation axis, pixels from the centre of the first column: one for all projections, or one for
+        each, shape (n_angles,), where the motor's play or a drift moves it.
     n_pixels
         Edge of the image in pixels; the number of positions when not given.
     support
@@ -55,13 +56,11 @@ class ParallelBeam:
         If there is no angle, an angle is not finite, or the centre lies outside the field.
     """
 
-    def __init__(self, angles, n_positions: int, cor: float, n_pixels: int | None = None, *, support=None):
+    def __init__(self, angles, n_positions: int, cor, n_pixels: int | None = None, *, support=None):
         self.angles = np.atleast_1d(np.asarray(angles, dtype=float))
         if self.angles.ndim != 1 or self.angles.size == 0 or not np.isfinite(self.angles).all():
             raise GeometryError(f"expected a list of finite angles, found {angles!r}")
-        if n_positions < 2 or not 0 <= cor <= n_positions - 1:
-            raise GeometryError(f"centre of rotation {cor} lies outside the field of {n_positions} positions")
-        self.n_positions, self.cor = int(n_positions), float(cor)
+        self.n_positions, self.cor = int(n_positions), _one_for_each(cor, self.angles.size, n_positions)
         self.n_pixels = int(n_pixels or n_positions)
         self.support = support
         self._cos, self._sin = np.cos(np.radians(self.angles)), np.sin(np.radians(self.angles))
@@ -80,7 +79,9 @@ class ParallelBeam:
 
     def rows(self, chosen) -> "ParallelBeam":
         """The operator of some of the projections: `chosen` is an index or a slice of the angles."""
-        return ParallelBeam(self.angles[chosen], self.n_positions, self.cor, self.n_pixels, support=self.support)
+        return ParallelBeam(
+            self.angles[chosen], self.n_positions, self.cor[chosen], self.n_pixels, support=self.support
+        )
 
     def constant_image(self, value: float, n_channels: int) -> np.ndarray:
         """An image of one value, shape (n_pixels, n_pixels, n_channels)."""
@@ -126,6 +127,18 @@ def _with_channels(array: np.ndarray, shape: tuple[int, int], name: str) -> np.n
     return np.ascontiguousarray(array, dtype=np.float32).reshape(*shape, -1)
 
 
+def _one_for_each(cor, n_angles: int, n_positions: int) -> np.ndarray:
+    """The centre of every projection, shape (n_angles,)."""
+    centres = np.asarray(cor, dtype=float)
+    if centres.ndim and centres.shape != (n_angles,):
+        raise GeometryError(f"expected one centre of rotation, or one for each of {n_angles}, found {centres.shape}")
+    outside = centres[~((centres >= 0) & (centres <= n_positions - 1))]
+    if n_positions < 2 or outside.size:
+        found = outside.flat[0] if outside.size else cor
+        raise GeometryError(f"centre of rotation {found} lies outside the field of {n_positions} positions")
+    return np.broadcast_to(centres, n_angles).copy()
+
+
 def _columns_inside(n: int, radius: float | None) -> tuple[np.ndarray, np.ndarray]:
     """First column of each row whose pixel centre lies within `radius` of the axis, and the one after the last."""
     if radius is None:
@@ -163,7 +176,7 @@ def _project(image, cos, sin, width, cor, first, last, group, sinogram):
             for left_edge in range(0, n, TILE):
                 for a in range(g * group, min(n_angles, (g + 1) * group)):
                     for i in range(top, min(n, top + TILE)):
-                        origin = (centre - i) * sin[a] - centre * cos[a] + cor
+                        origin = (centre - i) * sin[a] - centre * cos[a] + cor[a]
                         for j in range(max(left_edge, first[i]), min(left_edge + TILE, last[i])):
                             k, left, right = _shares(origin + j * cos[a], width[a], n_positions)
                             for m in range(n_channels):
@@ -186,10 +199,10 @@ def _project_back(sinogram, cos, sin, width, cor, first, last, image):
                     y = centre - i
                     for j in range(max(left_edge, first[i]), min(left_edge + TILE, last[i])):
                         x = j - centre
-                        k0, l0, r0 = _shares(x * cos[a] + y * sin[a] + cor, width[a], n_positions)
-                        k1, l1, r1 = _shares(x * cos[a + 1] + y * sin[a + 1] + cor, width[a + 1], n_positions)
-                        k2, l2, r2 = _shares(x * cos[a + 2] + y * sin[a + 2] + cor, width[a + 2], n_positions)
-                        k3, l3, r3 = _shares(x * cos[a + 3] + y * sin[a + 3] + cor, width[a + 3], n_positions)
+                        k0, l0, r0 = _shares(x * cos[a] + y * sin[a] + cor[a], width[a], n_positions)
+                        k1, l1, r1 = _shares(x * cos[a + 1] + y * sin[a + 1] + cor[a + 1], width[a + 1], n_positions)
+                        k2, l2, r2 = _shares(x * cos[a + 2] + y * sin[a + 2] + cor[a + 2], width[a + 2], n_positions)
+                        k3, l3, r3 = _shares(x * cos[a + 3] + y * sin[a + 3] + cor[a + 3], width[a + 3], n_positions)
                         for m in range(n_channels):
                             image[i, j, m] += (
                                 l0 * sinogram[a, k0, m]
@@ -205,6 +218,6 @@ def _project_back(sinogram, cos, sin, width, cor, first, last, image):
                 for i in rows:
                     y = centre - i
                     for j in range(max(left_edge, first[i]), min(left_edge + TILE, last[i])):
-                        k, left, right = _shares((j - centre) * cos[a] + y * sin[a] + cor, width[a], n_positions)
+                        k, left, right = _shares((j - centre) * cos[a] + y * sin[a] + cor[a], width[a], n_positions)
                         for m in range(n_channels):
                             image[i, j, m] += left * sinogram[a, k, m] + right * sinogram[a, k + 1, m]
