@@ -182,5 +182,5 @@ def test_every_projection_may_have_its_own_centre():
 def test_as_many_centres_as_angles_are_asked_for():
     with pytest.raises(GeometryError, match=r"one for each of 3, found \(2,\)"):
         ParallelBeam([0.0, 1.0, 2.0], 32, [15.0, 16.0])
-    with pytest.raises(GeometryError, match="centre of rotation 32.5 lies outside the field of 32 positions"):
+    with pytest.raises(GeometryError, match=r"centre of rotation 32\.5 lies outside the field of 32 positions"):
         ParallelBeam([0.0, 1.0], 32, [15.0, 32.5])

@@ -1,4 +1,4 @@
-"""From patterns in acquisition order to a sinogram, and the axis it turns about, against known sinograms."""
+"""From patterns in acquisition order to a sinogram, against known sinograms."""
 
 import logging
 from dataclasses import replace
@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xrdct.cor import find_cor
 from xrdct.errors import GeometryError, RawDataError
-from xrdct.geometry import interlaced_angles, lateral_position, nominal_positions
+from xrdct.geometry import interlaced_angles, nominal_positions
 from xrdct.sinogram import (
     Sinogram,
     SubsetPatterns,
@@ -263,101 +262,3 @@ class TestAir:
     def test_edges_that_meet_are_refused(self):
         with pytest.raises(GeometryError, match=r"air_positions = 4 at either edge leaves nothing of 8 positions"):
             subtract_air(planes()[0], positions=4)
-
-
-def discs():
-    """Twelve discs (x, y, radius, value) somewhere within 40 pixels of the axis."""
-    rng = np.random.default_rng(1)
-    radius, turn = rng.uniform(2, 8, 12), rng.uniform(0, 2 * np.pi, 12)
-    distance = rng.uniform(0, 40 - radius)
-    return np.stack([distance * np.cos(turn), distance * np.sin(turn), radius, rng.uniform(0.5, 2, 12)], axis=1)
-
-
-def spiral():
-    """The windings of a jelly roll, made of small discs."""
-    turn = np.linspace(2 * np.pi, 8 * np.pi, 200)
-    distance = 42 * turn / turn[-1]
-    return np.stack([distance * np.cos(turn), distance * np.sin(turn), 0 * turn + 1.2, 0 * turn + 1], axis=1)
-
-
-def projections_of(objects, angles, cor, n=120):
-    """Chord lengths of discs, averaged over each pixel's width; shape (n_angles, n)."""
-    fine = 4
-    t = (np.arange(n * fine) + 0.5) / fine - 0.5 - cor
-    total = np.zeros((len(angles), n * fine))
-    for x, y, radius, value in objects:
-        distance = t - lateral_position(x, y, angles)[:, None]
-        total += value * 2 * np.sqrt(np.clip(radius**2 - distance**2, 0, None))
-    return total.reshape(len(angles), n, fine).mean(axis=2)
-
-
-HALF_TURN = np.arange(181) * 180 / 181
-
-
-class TestCentreOfRotation:
-    """The mark is 0.1 pixels; none of these scans holds a pair of opposite projections."""
-
-    @pytest.mark.parametrize("cor", [55.14, 57.3, 59.5, 61.0, 62.77])
-    @pytest.mark.parametrize("sample", [discs(), spiral()], ids=["discs", "spiral"])
-    @pytest.mark.parametrize("noise", [0.0, 0.1])
-    def test_it_is_found_wherever_it_lies(self, cor, sample, noise):
-        clean = projections_of(sample, HALF_TURN, cor)
-        noisy = clean + np.random.default_rng(5).normal(0, noise * clean.mean(), clean.shape)
-        assert find_cor(noisy, HALF_TURN) == pytest.approx(cor, abs=0.1 if noise else 0.02)
-
-    def test_noise_does_not_pull_it_towards_any_part_of_a_pixel(self):
-        """Interpolating between columns smooths noise most at half a column and would draw the minimum there."""
-        errors = []
-        for seed, cor in enumerate(np.arange(57, 59, 0.125)):
-            clean = projections_of(discs(), HALF_TURN, cor)
-            noisy = clean + np.random.default_rng(seed).normal(0, 0.2 * clean.mean(), clean.shape)
-            errors.append(find_cor(noisy, HALF_TURN) - cor)
-        # Without a pull the 16 errors scatter by 0.05; interpolating draws those on whole columns 0.23 away.
-        assert np.sqrt(np.mean(np.square(errors))) < 0.08
-
-    @pytest.mark.parametrize(
-        "angles",
-        [
-            pytest.param(HALF_TURN - 90, id="-90 to 90"),
-            pytest.param(HALF_TURN[::-1], id="descending"),
-            pytest.param(np.arange(0, 180.5, 1.0), id="0 to 180, both ends"),
-            pytest.param(np.arange(200) * 1.8, id="a full turn"),
-            pytest.param(-np.arange(200) * 1.8, id="a full turn backwards"),
-            pytest.param(np.delete(HALF_TURN, np.arange(3, 181, 4)), id="one interlaced subset of four is missing"),
-            pytest.param(HALF_TURN[:177], id="the last four lines are missing"),
-        ],
-    )
-    def test_it_is_found_whatever_the_angles_are(self, angles):
-        assert find_cor(projections_of(discs(), angles, 57.3), angles) == pytest.approx(57.3, abs=0.1)
-
-    @pytest.mark.parametrize("mu", [0.03, 0.1])
-    def test_it_is_found_where_uneven_absorption_moves_the_centre_of_mass_by_pixels(self, mu):
-        sample, absorber = discs(), np.array([[22.0, -14.0, 18.0, mu]])
-        signal = projections_of(sample, HALF_TURN, 61.2) * np.exp(-projections_of(absorber, HALF_TURN, 61.2))
-        omega = np.radians(HALF_TURN)
-        design = np.stack([np.ones_like(omega), np.cos(omega), np.sin(omega)], axis=1)
-        centre_of_mass = np.linalg.lstsq(design, signal @ np.arange(120) / signal.sum(axis=1), rcond=None)[0][0]
-        assert abs(centre_of_mass - 61.2) > 1  # otherwise the test shows nothing
-        assert find_cor(signal, HALF_TURN) == pytest.approx(61.2, abs=0.1)
-
-    @pytest.mark.real_data
-    def test_it_is_found_in_a_real_tooth(self, tooth):
-        """TomoPy's documentation turns this scan about 296; mirroring 0° and 179° gives 295.6."""
-        assert find_cor(*tooth) == pytest.approx(295.6, abs=0.5)
-
-    def test_too_few_projections_are_refused(self):
-        with pytest.raises(GeometryError, match=r"7 projections are too few.*set assemble\.cor"):
-            find_cor(np.ones((7, 20)), np.arange(7) * 180 / 7)
-
-    def test_a_part_of_a_half_turn_is_refused_with_what_is_missing(self):
-        angles = np.arange(0, 150.0)
-        with pytest.raises(GeometryError, match=r"no projection between 149\.00° and 180\.00°.*set assemble\.cor"):
-            find_cor(projections_of(discs(), angles, 59), angles)
-
-    def test_a_scan_without_signal_is_refused(self):
-        with pytest.raises(GeometryError, match="no signal above the air"):
-            find_cor(np.zeros((181, 120)), HALF_TURN)
-
-    def test_a_sample_at_the_edge_of_the_field_is_refused(self):
-        with pytest.raises(GeometryError, match="not all of it in the field"):
-            find_cor(projections_of(np.array([[0, 0, 15.0, 1.0]]), HALF_TURN, 20.0), HALF_TURN)
