@@ -149,6 +149,9 @@ def test_the_filter_of_tensors_is_the_filter_of_arrays(filter):
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
 
+OFFSETS = np.where(np.arange(40) % 2, -0.4, 0.4)
+
+
 def test_the_script_streams_a_store_into_a_store(tmp_path):
     b = noise(21)
     b[..., 20] = np.nan
@@ -159,6 +162,8 @@ def test_the_script_streams_a_store_into_a_store(tmp_path):
             "air": (("angle", "q"), b[:, 0], {"units": "counts"}),
             "repaired": (("angle", "position"), np.zeros((40, 32)), {"units": "1"}),
             "subset": (("angle",), np.zeros(40), {"units": "1"}),
+            "direction": (("angle",), np.ones(40), {"units": "1"}),
+            "offset": (("angle",), OFFSETS, {"units": "pixel"}),
         },
         coords={
             "angle": ("angle", ANGLES, {"units": "degree"}),
@@ -172,7 +177,7 @@ def test_the_script_streams_a_store_into_a_store(tmp_path):
     settings = Reconstruct(method="tv", iterations=5, tv_weight=0.01, nonnegative=True).model_dump(mode="json")
     script["main"](*paths, settings=settings)
     volume = read_store(paths[2], "volume")
-    expected = reconstruct(b, ANGLES, cor=COR, method="tv", iterations=5, weight=0.01, nonnegative=True)
+    expected = reconstruct(b, ANGLES, cor=COR + OFFSETS, method="tv", iterations=5, weight=0.01, nonnegative=True)
     np.testing.assert_array_equal(volume.intensity.values, expected)
     assert volume.y.values[0] == pytest.approx(15.5 * 0.02)
     assert set(read_manifest(paths[3])["sha256"]) >= {"intensity", "x", "y", "q"}

@@ -117,8 +117,8 @@ def test_without_recorded_motors_the_title_is_taken(tmp_path):
     with h5py.File(master, "a") as file:
         del file["1.1/measurement/ty"], file["1.1/measurement/rot"], file["1.1/instrument/positioners/rot"]
     (row,), notes = propose(tmp_path)
-    assert row == subset_row(1, scan="cell", file="cell.h5", angle_start_deg=30.0, zigzag="no")
-    assert any("from the title; GUESSED: zigzag = no" in note for note in notes)
+    assert row == subset_row(1, scan="cell", file="cell.h5", angle_start_deg=30.0, zigzag="auto")
+    assert any("from the title; zigzag is found from the frames" in note for note in notes)
 
 
 def test_a_plain_stack_is_a_marked_guess(tmp_path):

@@ -84,7 +84,7 @@ def test_comments_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path):
         ("angle_step_deg", "nan", "finite"),
         ("step_mm", "-0.03", "greater than 0"),
         ("step_mm", "0,03", "valid number"),
-        ("zigzag", "maybe", "'yes' or 'no'"),
+        ("zigzag", "maybe", "'yes', 'no' or 'auto'"),
     ],
 )
 def test_a_bad_cell_is_named_by_line_column_and_value(tmp_path, column, value, message):
@@ -122,11 +122,11 @@ def test_subsets_of_one_scan_must_agree(tmp_path, column, value):
 
 
 def test_unknown_missing_and_double_columns_are_all_named(tmp_path):
-    columns = [c for c in COLUMNS if c != "zigzag"] + ["file", "zig_zag"]
+    columns = [c for c in COLUMNS if c != "step_mm"] + ["file", "zig_zag"]
     lines = problems(table(tmp_path / "scans.tsv", columns=columns))
     assert [line.split(": ", 1)[1] for line in lines] == [
         "unknown column 'zig_zag'",
-        "column 'zigzag' is missing",
+        "column 'step_mm' is missing",
         "column 'file' appears twice",
     ]
 

@@ -47,6 +47,11 @@ def expected(angles):
 ANGLES = interlaced_angles(N_LINES, 3)
 
 
+def one_scan(n_lines):
+    """Subset, direction and offset of the lines of a scan in one piece."""
+    return np.ones(n_lines, int), np.ones(n_lines, int), np.zeros(n_lines)
+
+
 def planes(bad=(), n_angles=9, n_points=8):
     """A sinogram linear in angle and column, so that linear interpolation of any frame is exact; `bad` ones are NaN."""
     angles = np.sort(np.random.default_rng(0).uniform(0, 180, n_angles))
@@ -56,7 +61,7 @@ def planes(bad=(), n_angles=9, n_points=8):
         marked[place] = True
     truth = intensity.astype(np.float32)
     intensity = np.where(marked[..., None], np.nan, truth).astype(np.float32)
-    return Sinogram(intensity, intensity / 10, angles, np.ones(n_angles, int), marked), truth
+    return Sinogram(intensity, intensity / 10, angles, *one_scan(n_angles), marked), truth
 
 
 class TestMerging:
@@ -187,7 +192,7 @@ class TestRepair:
         marked = np.zeros((11, 40), dtype=bool)
         marked[5, 10:30] = True
         broken = np.where(marked[..., None], np.nan, intensity)
-        whole = repair(Sinogram(broken, broken, np.arange(11.0), np.ones(11), marked), max_bad_share=0.1)
+        whole = repair(Sinogram(broken, broken, np.arange(11.0), *one_scan(11), marked), max_bad_share=0.1)
         np.testing.assert_allclose(whole.intensity, intensity, rtol=1e-6)
 
     def test_a_bin_missing_in_a_good_frame_is_filled_and_its_frame_marked(self):
@@ -235,7 +240,7 @@ class TestAir:
         sample[:, 3:7] = rng.uniform(1, 2, (N_LINES, 4, N_Q))
         air = rng.uniform(5, 9, (N_LINES, N_Q)).astype(np.float32)
         full = Sinogram(
-            sample + air[:, None], sample + air[:, None], ANGLES[0], np.ones(N_LINES), np.zeros((N_LINES, 10), bool)
+            sample + air[:, None], sample + air[:, None], ANGLES[0], *one_scan(N_LINES), np.zeros((N_LINES, 10), bool)
         )
         corrected, found = subtract_air(full, positions=2)
         np.testing.assert_allclose(found, air, rtol=1e-6)  # float32
@@ -246,7 +251,7 @@ class TestAir:
     def test_the_variance_is_the_scatter_of_repeats_in_the_sample(self):
         rng = np.random.default_rng(0)
         counts = rng.poisson(400.0, (4000, 12, 1)).astype(np.float32)
-        repeats = Sinogram(counts, counts, np.arange(4000.0), np.ones(4000), np.zeros((4000, 12), bool))
+        repeats = Sinogram(counts, counts, np.arange(4000.0), *one_scan(4000), np.zeros((4000, 12), bool))
         corrected, _ = subtract_air(repeats, positions=2)
         scatter = corrected.intensity[:, 2:-2].var(axis=0)
         # 4000 repeats know a variance to 2.2 %.

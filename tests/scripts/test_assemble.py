@@ -1,14 +1,17 @@
 """patterns.zarr of two interlaced subsets to sinogram.zarr, with and without recorded positions."""
 
+import json
+
 import numpy as np
 import pytest
 
 import assemble
 from support_stores import STEP, patterns_of, truth_sinogram, write_patterns
+from xrdct.config import Assemble
 from xrdct.errors import RawDataError
 from xrdct.io.store import read_store
 
-SETTINGS = {"air_positions": 2, "cor": None, "cor_q": None, "max_bad_share": 0.05}
+SETTINGS = Assemble().model_dump(mode="json")
 
 
 def rows(zigzag="yes"):
@@ -25,6 +28,7 @@ def run(tmp_path, datasets, **changed):
         manifests,
         tmp_path / "sinogram.zarr",
         tmp_path / "sinogram.json",
+        tmp_path / "quality.json",
         **({"subsets": rows(), "settings": SETTINGS} | changed),
     )
     return read_store(tmp_path / "sinogram.zarr", "sinogram")
@@ -64,3 +68,37 @@ def test_a_bad_frame_is_filled_and_marked(tmp_path):
     # Linear interpolation in a smooth sinogram: within a few percent of the strongest value.
     error = np.abs(found.intensity.values[line, point] - truth_sinogram()[line, point]).max()
     assert error < 0.05 * truth_sinogram().max()
+
+
+def test_zigzag_is_seen_in_the_frames_where_nobody_says(tmp_path):
+    found = run(tmp_path, [patterns_of(k, recorded=False) for k in (0, 1)], subsets=rows(zigzag="auto"))
+    np.testing.assert_allclose(found.intensity.values, truth_sinogram(), atol=2e-3)  # float32, as above
+    assert (found.direction.values == np.where(np.arange(80) // 2 % 2, -1, 1)).all()
+
+
+def test_a_mirrored_scan_is_the_same_scan_seen_from_the_other_end(tmp_path):
+    settings = SETTINGS | {"mirrored": True}
+    found = run(tmp_path, [patterns_of(k) for k in (0, 1)], settings=settings)
+    np.testing.assert_allclose(found.intensity.values, truth_sinogram()[:, ::-1], atol=2e-3)  # float32, as above
+    assert found.attrs["cor"] == pytest.approx(41 - 20.6, abs=0.05)
+
+
+def test_play_drift_and_intensity_are_found_undone_and_told(tmp_path):
+    second = patterns_of(1)
+    second["intensity"] = second.intensity * np.float32(1.04)
+    found = run(tmp_path, [patterns_of(0), second])
+    # The air of ten counts was brighter too, and is subtracted before: the factor is exactly the planted one.
+    np.testing.assert_allclose(found.intensity.values, truth_sinogram() * 1.04**0.5, rtol=2e-3, atol=2e-2)
+    sheet = json.loads((tmp_path / "quality.json").read_text())
+    assert [s["factor"]["value"] for s in sheet["subsets"]] == pytest.approx([1.04**-0.5, 1.04**0.5], rel=1e-3)
+    assert sheet["backlash"]["value"] == pytest.approx(0, abs=0.01)
+    assert sheet["zigzag"]
+    assert np.abs(found.offset).max() < 0.01
+
+
+def test_a_subset_of_another_sample_is_refused_by_name(tmp_path):
+    other = patterns_of(1)
+    other["intensity"] = other.intensity[:, ::-1]  # the mirrored sample
+    with pytest.raises(RawDataError, match=r"subset 1, 2 does not belong to this scan"):
+        run(tmp_path, [patterns_of(0), other])
+    assert not (tmp_path / "sinogram.zarr").exists()

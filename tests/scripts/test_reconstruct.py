@@ -8,7 +8,7 @@ import assemble
 import map_windows
 import reconstruct
 from support_stores import BLOB_MM, STEP, patterns_of, write_patterns
-from xrdct.config import Reconstruct
+from xrdct.config import Assemble, Reconstruct
 from xrdct.errors import GeometryError
 from xrdct.io.store import read_manifest, read_store, write_store
 
@@ -17,9 +17,9 @@ from xrdct.io.store import read_manifest, read_store, write_store
 def volume(tmp_path):
     stores, manifests = zip(*[write_patterns(patterns_of(k), tmp_path, f"p{k}") for k in (0, 1)], strict=True)
     rows = [{"angle_start_deg": 0.0, "angle_step_deg": 4.5, "step_mm": STEP, "zigzag": "yes"}] * 2
-    settings = {"air_positions": 2, "cor": None, "cor_q": None, "max_bad_share": 0.05}
+    settings = Assemble().model_dump(mode="json")
     sinogram = tmp_path / "sinogram.zarr", tmp_path / "sinogram.json"
-    assemble.main(stores, manifests, *sinogram, subsets=rows, settings=settings)
+    assemble.main(stores, manifests, *sinogram, tmp_path / "quality.json", subsets=rows, settings=settings)
     out = tmp_path / "volume.zarr", tmp_path / "volume.json"
     reconstruct.main(*sinogram, *out, settings=Reconstruct().model_dump(mode="json"))
     return read_store(tmp_path / "volume.zarr", "volume")

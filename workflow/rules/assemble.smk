@@ -8,6 +8,7 @@ rule assemble:
     output:
         store=directory("results/{scan}/assemble/sinogram.zarr"),
         manifest="results/{scan}/assemble/sinogram.json",
+        quality="results/{scan}/assemble/quality.json",
     log:
         "logs/{scan}/assemble.log",
     benchmark:

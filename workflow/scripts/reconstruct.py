@@ -21,7 +21,7 @@ def main(sinogram_store, sinogram_manifest, store, manifest, *, settings):
     blocks = reconstruct_blocks(
         sinogram.intensity,
         sinogram.angle.values,
-        cor=sinogram.attrs["cor"],
+        cor=sinogram.attrs["cor"] + sinogram.offset.values,
         method=settings["method"],
         support=settings["support"],
         progress=progress("reconstruct", "step"),

@@ -6,7 +6,7 @@ and signs as in `geometry`: column k of line i lies ``k − cor − offset[i]`` 
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -54,6 +54,20 @@ class Alignment:
     def offsets(self, subset: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Offset of every line in pixels, from its subset's number (1, 2, …) and direction (+1 or −1)."""
         return self.shift[subset - 1] + 0.5 * (self.backlash or 0.0) * direction
+
+    def of_one_piece(self, n_subsets: int) -> "Alignment":
+        """The same axis for subsets that are taken not to differ."""
+        none, one = np.zeros(n_subsets), np.ones(n_subsets)
+        return replace(self, backlash=None, backlash_err=None, shift=none, shift_err=none, factor=one, factor_err=none)
+
+    def __str__(self) -> str:
+        play = "one direction" if self.backlash is None else f"play {self.backlash:.3f} ± {self.backlash_err:.3f} px"
+        subsets = ", ".join(
+            f"{k}: {shift:+.3f} ± {error:.3f} px, × {factor:.4f}"
+            for k, (shift, error, factor) in enumerate(zip(self.shift, self.shift_err, self.factor, strict=True), 1)
+        )
+        left_out = f"; {self.left_out.sum()} lines fit badly and took no part" if self.left_out.any() else ""
+        return f"centre {self.cor:.3f} ± {self.cor_err:.3f} px, {play}; subsets {subsets}{left_out}"
 
 
 def find_alignment(
@@ -177,7 +191,7 @@ def find_strangers(
     return best, (best > STRANGE) & (best > STRANGER * usual)
 
 
-def find_zigzag(projections: np.ndarray, angles: np.ndarray) -> tuple[bool, float]:
+def find_zigzag(projections: np.ndarray, angles: np.ndarray, line: np.ndarray) -> tuple[bool, float]:
     """Whether every second line was driven backwards, from the lines in the order of acquisition.
 
     Parameters
@@ -186,6 +200,8 @@ def find_zigzag(projections: np.ndarray, angles: np.ndarray) -> tuple[bool, floa
         Shape (n_lines, n_positions) in the order of acquisition, air subtracted; NaN where a frame is bad.
     angles
         Degrees, shape (n_lines,).
+    line
+        Number of each line in its own subset (0, 1, …): odd ones may run backwards.
 
     Returns
     -------
@@ -194,12 +210,13 @@ def find_zigzag(projections: np.ndarray, angles: np.ndarray) -> tuple[bool, floa
     """
     straight = fill_gaps(np.asarray(projections, dtype=float))
     turned = straight.copy()
-    turned[1::2] = turned[1::2, ::-1]
+    odd = np.asarray(line) % 2 == 1
+    turned[odd] = turned[odd, ::-1]
     left = {}
     for zigzag, lines in ((False, straight), (True, turned)):
         axis = find_axis(lines, angles)
         waves = spectra(lines, angles, radius=radius_about(axis, lines.shape[1]))
-        way = np.where(np.arange(len(lines)) % 2, -0.5, 0.5)[:, None]
+        way = np.where(odd, -0.5, 0.5)[:, None]
         columns = np.hstack([np.ones_like(way), way])
         left[zigzag] = agree(waves, np.full(len(lines), axis), columns, np.empty((len(lines), 0))).share
     return bool(left[True] < left[False]), max(left.values()) / max(min(left.values()), np.finfo(float).tiny)

@@ -122,7 +122,7 @@ def _compare_lines(motion: Motion, row: Subset, name: str) -> list[str]:
             f"n_projections × n_positions is {row.n_projections} × {row.n_positions}, "
             f"but {name} as recorded makes {motion.n_projections} lines of {motion.n_positions}"
         )
-    elif motion.n_projections > 1 and zigzag != row.zigzag:
+    elif motion.n_projections > 1 and row.zigzag not in (zigzag, "auto"):
         problems.append(f"zigzag is {row.zigzag!r}, but {name} as recorded says {zigzag!r}")
     if abs(motion.step - row.step_mm) > POSITION_TOLERANCE * row.step_mm:
         problems.append(f"step_mm is {row.step_mm}, but {name} as recorded moves by {motion.step:.6g}")

@@ -141,8 +141,14 @@ class Assemble(Section):
     is subtracted. 0: nothing is subtracted."""
     cor: Annotated[float, Field(ge=0)] | None = None
     """Centre of rotation in pixels from the centre of the first column; null: found from the data."""
+    align: bool = True
+    """The play of the translation between its two directions, and how centre and intensity differ from subset to
+    subset, are found from the data and taken into account. false: only the centre of rotation is found."""
+    mirrored: bool = False
+    """true: the positions are counted the other way round. For a translation motor that runs against the axis of
+    `geometry`, or a rotation that turns against it: maps would come out mirrored."""
     cor_q: tuple[Positive, Positive] | None = None
-    """q range (1/Å) whose sum is used to find the centre; null: the whole pattern."""
+    """q range (1/Å) whose sum is used for `cor` and `align`; null: the whole pattern."""
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Refuse a scan with more than this share of bad frames; fewer are interpolated along the line and marked."""
 

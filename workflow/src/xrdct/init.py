@@ -146,12 +146,12 @@ def _grid_from_title(series: Series) -> Grid | None:
     _, step, n_positions = second
     if n_projections * n_positions != series.n_frames or n_positions < 2 or not step:
         return None
-    return Grid(int(n_projections), int(n_positions), start, _rounded(angle_step), _rounded(abs(step)), "no", "title")
+    return Grid(int(n_projections), int(n_positions), start, _rounded(angle_step), _rounded(abs(step)), "auto", "title")
 
 
 def _guessed_grid(series: Series) -> Grid:
     # One line of all frames is the only shape that surely has as many frames as there are.
-    return Grid(1, series.n_frames, 0.0, 1.0, 1.0, "no", "guess")
+    return Grid(1, series.n_frames, 0.0, 1.0, 1.0, "auto", "guess")
 
 
 def _rounded(value: float) -> float:
@@ -252,11 +252,11 @@ def _scan_notes(scan: str, members: list[tuple[int, Candidate]]) -> list[str]:
     notes = []
     if "guess" in told:
         notes.append(
-            f"scan {scan}: GUESSED: no recorded positions were found, so lines, angles, step_mm and zigzag are "
+            f"scan {scan}: GUESSED: no recorded positions were found, so lines, angles and step_mm are "
             "placeholders (one line of all frames). Fill them in."
         )
     if "title" in told:
-        notes.append(f"scan {scan}: lines, angles and step from the title; GUESSED: zigzag = no.")
+        notes.append(f"scan {scan}: lines, angles and step from the title; zigzag is found from the frames.")
     if len(members) > 1 and not members[0][1].marked:
         notes.append(f"scan {scan}: {len(members)} subsets, because their start angles interlace.")
     starts = [member.grid.angle_start_deg for _, member in members]

@@ -40,8 +40,8 @@ class Subset(Section):
     """Rotation from line to line in degrees."""
     step_mm: Annotated[float, Field(gt=0)]
     """Translation from frame to frame in mm: the pixel of the sinogram."""
-    zigzag: Literal["yes", "no"]
-    """yes: every second line was driven backwards."""
+    zigzag: Literal["yes", "no", "auto"] = "auto"
+    """yes: every second line was driven backwards; auto: found from recorded positions, else from the frames."""
 
 
 def read_scans(path: str | Path) -> list[Subset]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .alignment import Alignment
 from .errors import GeometryError, RawDataError
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,10 @@ class Sinogram:
     """Degrees, ascending, shape (n_angles,)."""
     subset: np.ndarray
     """Number of the subset (1, 2, …) that each angle comes from, shape (n_angles,)."""
+    direction: np.ndarray
+    """+1 where the translation ran towards larger columns, −1 where it ran back, shape (n_angles,)."""
+    offset: np.ndarray
+    """How much farther along than the scan's mean each line sees the axis, pixels, shape (n_angles,)."""
     repaired: np.ndarray
     """Where a bad frame, or single bins of one, were interpolated, shape (n_angles, n_positions), bool."""
 
@@ -85,7 +90,17 @@ def merge_subsets(subsets: list[SubsetPatterns]) -> Sinogram:
         intensity[row, own[line]] = subset.intensity[line] * factor[:, None]
         variance[row, own[line]] = subset.variance[line] * factor[:, None] ** 2
         valid[row, own[line]] = good
-    return Sinogram(intensity, variance, angles[order], numbers[order], ~valid)
+    direction = np.concatenate([np.where(own[:, -1] > own[:, 0], 1, -1) for own in columns])
+    return Sinogram(intensity, variance, angles[order], numbers[order], direction[order], np.zeros(angles.size), ~valid)
+
+
+def aligned(sinogram: Sinogram, alignment: Alignment) -> Sinogram:
+    """The sinogram with its subsets brought to one intensity and with the offset of every line; changed in place."""
+    factor = alignment.factor[sinogram.subset - 1].astype(np.float32)
+    for line in range(factor.size):
+        sinogram.intensity[line] /= factor[line]
+        sinogram.variance[line] /= factor[line] ** 2
+    return replace(sinogram, offset=alignment.offsets(sinogram.subset, sinogram.direction))
 
 
 def repair(sinogram: Sinogram, *, max_bad_share: float) -> Sinogram:

@@ -43,6 +43,8 @@ FORMS = {
         "air": ("angle", "q"),
         "repaired": ("angle", "position"),
         "subset": ("angle",),
+        "direction": ("angle",),
+        "offset": ("angle",),
     },
     "volume": {"intensity": ("y", "x", "q")},
     "maps": {"area": ("phase", "y", "x"), "q_centre": ("phase", "y", "x")},
@@ -246,6 +248,12 @@ def content_hashes(dataset: xr.Dataset) -> dict[str, str]:
     attrs = {key: value for key, value in dataset.attrs.items() if key != "provenance"}
     hashes["attributes"] = hashlib.sha256(_attrs_text(attrs).encode()).hexdigest()
     return hashes
+
+
+def write_json(content: dict, path: str | Path) -> None:
+    """Write a small file of results, renamed into place when whole."""
+    with replaced_when_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_manifest(path: str | Path) -> dict:
