@@ -161,6 +161,8 @@ def test_the_script_streams_a_store_into_a_store(tmp_path):
             "variance": (("angle", "position", "q"), b**2, {"units": "counts^2"}),
             "air": (("angle", "q"), b[:, 0], {"units": "counts"}),
             "repaired": (("angle", "position"), np.zeros((40, 32)), {"units": "1"}),
+            "bad_frame": (("angle", "position"), np.zeros((40, 32)), {"units": "1"}),
+            "zingers": (("angle", "position"), np.zeros((40, 32)), {"units": "1"}),
             "subset": (("angle",), np.zeros(40), {"units": "1"}),
             "direction": (("angle",), np.ones(40), {"units": "1"}),
             "offset": (("angle",), OFFSETS, {"units": "pixel"}),

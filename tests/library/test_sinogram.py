@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xrdct.air import subtract_air
 from xrdct.errors import GeometryError, RawDataError
 from xrdct.geometry import interlaced_angles, nominal_positions
+from xrdct.repair import repair
 from xrdct.sinogram import (
     Sinogram,
     SubsetPatterns,
     columns_from_translation,
     merge_subsets,
-    repair,
-    subtract_air,
 )
 
 N_LINES, N_POINTS, N_Q = 6, 5, 3
@@ -239,14 +239,13 @@ class TestAir:
         sample = np.zeros((N_LINES, 10, N_Q), np.float32)
         sample[:, 3:7] = rng.uniform(1, 2, (N_LINES, 4, N_Q))
         air = rng.uniform(5, 9, (N_LINES, N_Q)).astype(np.float32)
-        full = Sinogram(
-            sample + air[:, None], sample + air[:, None], ANGLES[0], *one_scan(N_LINES), np.zeros((N_LINES, 10), bool)
-        )
+        counts = sample + air[:, None]
+        full = Sinogram(counts, counts / 100, ANGLES[0], *one_scan(N_LINES), np.zeros((N_LINES, 10), bool))
         corrected, found = subtract_air(full, positions=2)
         np.testing.assert_allclose(found, air, rtol=1e-6)  # float32
         np.testing.assert_allclose(corrected.intensity, sample, atol=2e-6)
         # The mean of four columns of variance `air` adds a quarter of it.
-        np.testing.assert_allclose(corrected.variance, sample + 1.25 * air[:, None], rtol=1e-6)
+        np.testing.assert_allclose(corrected.variance, (sample + 1.25 * air[:, None]) / 100, rtol=1e-6)
 
     def test_the_variance_is_the_scatter_of_repeats_in_the_sample(self):
         rng = np.random.default_rng(0)

@@ -2,17 +2,23 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
-from xrdct.alignment import find_alignment, find_strangers, find_zigzag
+from xrdct.air import subtract_air
+from xrdct.alignment import Alignment, find_alignment, find_strangers, find_zigzag
+from xrdct.bad_frames import GOOD, KINDS, find_bad_frames
 from xrdct.errors import GeometryError, RawDataError
 from xrdct.geometry import nominal_positions
 from xrdct.io.store import manifest_digest, read_store, write_json, write_store
-from xrdct.logbook import logbook
+from xrdct.logbook import logbook, progress
 from xrdct.quality import quality_sheet
-from xrdct.sinogram import SubsetPatterns, aligned, columns_from_translation, merge_subsets, repair, subtract_air
+from xrdct.repair import repair
+from xrdct.sinogram import SubsetPatterns, aligned, columns_from_translation, merge_subsets
+from xrdct.stripes import remove_stripes
+from xrdct.zingers import remove_zingers
 
 UNDECIDED = 1.3
 """Noise alone makes one of the two ways of reading a scan fit better by a tenth or two."""
@@ -29,20 +35,26 @@ def main(pattern_stores, pattern_manifests, store, manifest, quality, *, subsets
     sinogram = merge_subsets(
         [to_subset(data, row, opened, settings) for data, row in zip(opened, subsets, strict=True)]
     )
-    sinogram = repair(sinogram, max_bad_share=settings["max_bad_share"])
+    rough = rough_alignment(sinogram, inside, settings)
+    sinogram = aligned(sinogram, rough)
+    kind = find_bad_frames(sinogram.intensity, sinogram.variance, sinogram.angles, invalid=sinogram.repaired)
+    sinogram = repair(replace(sinogram, repaired=kind != GOOD), max_bad_share=settings["max_bad_share"])
     sinogram, air = subtract_air(sinogram, positions=settings["air_positions"])
     alignment, misfit = align(total(sinogram.intensity, inside), sinogram, settings)
     air /= alignment.factor[sinogram.subset - 1][:, None].astype(air.dtype)
     sinogram = aligned(sinogram, alignment)
+    alignment = replace(alignment, factor=alignment.factor * rough.factor)
+    log.info("%s", alignment)
+    zingers = clean(sinogram, settings)
     write_store(
-        to_dataset(sinogram, air, q, alignment.cor, step=subsets[0]["step_mm"]),
+        to_dataset(sinogram, air, kind, zingers, q, alignment.cor, step=subsets[0]["step_mm"]),
         store,
         manifest,
         kind="sinogram",
         settings={"subsets": subsets, **settings},
         inputs={str(path): manifest_digest(path) for path in pattern_manifests},
     )
-    write_json(quality_sheet(sinogram, alignment, misfit=misfit), quality)
+    write_json(quality_sheet(sinogram, alignment, misfit=misfit, kind=kind, zingers=zingers), quality)
 
 
 def refuse_partial_records(path, data):
@@ -129,16 +141,38 @@ def to_subset(data, row, all_subsets, settings):
     )
 
 
+def rough_alignment(sinogram, inside, settings):
+    """How the subsets differ as far as it can be seen before bad frames are known: lines with many take no part."""
+    n_subsets = int(sinogram.subset.max())
+    if not settings["align"]:
+        return Alignment.none(n_subsets)
+    frames = np.where(sinogram.repaired, np.nan, total(sinogram.intensity, inside))
+    frames -= np.nanmedian(frames[:, [0, -1]])
+    return find_alignment(frames, sinogram.angles, sinogram.subset, sinogram.direction, cor=settings["cor"])
+
+
+def clean(sinogram, settings):
+    """Zingers and stripes taken out in place, where the settings say so; how many zingers each frame had."""
+    zingers = np.zeros(sinogram.repaired.shape, np.int32)
+    if settings["zingers"]:
+        zingers = remove_zingers(
+            sinogram.intensity, sinogram.variance, sinogram.angles, progress=progress("zingers", "line")
+        )
+    if settings["stripe_width"]:
+        remove_stripes(sinogram.intensity, width=settings["stripe_width"], progress=progress("stripes", "block"))
+    return zingers
+
+
 def align(projections, sinogram, settings):
     """Axis, play and drift of the scan, and how well subsets agree; a stranger is refused."""
     subset, direction = sinogram.subset, sinogram.direction
     if not settings["align"]:
         subset, direction = np.ones_like(subset), np.ones_like(direction)
     alignment = find_alignment(projections, sinogram.angles, subset, direction, cor=settings["cor"])
-    log.info("%s", alignment)
     if not settings["align"]:
-        n_subsets = sinogram.subset.max()
-        return alignment.of_one_piece(n_subsets), np.full(n_subsets, np.nan)
+        n_subsets = int(sinogram.subset.max())
+        one_piece = Alignment.none(n_subsets)
+        return replace(one_piece, cor=alignment.cor, cor_err=alignment.cor_err), np.full(n_subsets, np.nan)
     misfit, strange = find_strangers(projections, sinogram.angles, subset, direction, alignment)
     if strange.any():
         raise RawDataError(
@@ -149,7 +183,7 @@ def align(projections, sinogram, settings):
     return alignment, misfit
 
 
-def to_dataset(sinogram, air, q, cor, *, step):
+def to_dataset(sinogram, air, kind, zingers, q, cor, *, step):
     """The store's form: angles ascending, positions in mm from the mean place of the rotation axis."""
     n_positions = sinogram.intensity.shape[1]
     dims, counts = ("angle", "position", "q"), {"units": "counts"}
@@ -159,6 +193,12 @@ def to_dataset(sinogram, air, q, cor, *, step):
             "variance": (dims, sinogram.variance, {"units": "counts^2"}),
             "air": (("angle", "q"), air, counts),
             "repaired": (dims[:2], sinogram.repaired, {"units": "1"}),
+            "bad_frame": (
+                dims[:2],
+                kind,
+                {"units": "1", "flag_values": list(range(len(KINDS))), "flag_meanings": " ".join(KINDS)},
+            ),
+            "zingers": (dims[:2], zingers, {"units": "1"}),
             "subset": (("angle",), sinogram.subset, {"units": "1"}),
             "direction": (("angle",), sinogram.direction, {"units": "1"}),
             "offset": (("angle",), sinogram.offset, {"units": "pixel"}),

@@ -6,7 +6,7 @@ and signs as in `geometry`: column k of line i lies ``k − cor − offset[i]`` 
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -55,10 +55,11 @@ class Alignment:
         """Offset of every line in pixels, from its subset's number (1, 2, …) and direction (+1 or −1)."""
         return self.shift[subset - 1] + 0.5 * (self.backlash or 0.0) * direction
 
-    def of_one_piece(self, n_subsets: int) -> "Alignment":
-        """The same axis for subsets that are taken not to differ."""
-        none, one = np.zeros(n_subsets), np.ones(n_subsets)
-        return replace(self, backlash=None, backlash_err=None, shift=none, shift_err=none, factor=one, factor_err=none)
+    @classmethod
+    def none(cls, n_subsets: int) -> "Alignment":
+        """Subsets that are taken not to differ; the axis is not known."""
+        zero, one = np.zeros(n_subsets), np.ones(n_subsets)
+        return cls(np.nan, np.nan, None, None, zero, zero, one, zero, np.zeros(0, bool))
 
     def __str__(self) -> str:
         play = "one direction" if self.backlash is None else f"play {self.backlash:.3f} ± {self.backlash_err:.3f} px"

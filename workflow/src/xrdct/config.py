@@ -136,9 +136,9 @@ class Integrate(Section):
 class Assemble(Section):
     """Patterns of all subsets to one sinogram."""
 
-    air_positions: Annotated[int, Field(ge=0, le=1000)] = 2
-    """Positions at either edge of the field that see no sample: their mean, per projection, is the air scatter that
-    is subtracted. 0: nothing is subtracted."""
+    air_positions: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Positions at either edge of the field that see no sample: what they see, per projection, is the air scatter that
+    is subtracted. null: found from the data; 0: nothing is subtracted."""
     cor: Annotated[float, Field(ge=0)] | None = None
     """Centre of rotation in pixels from the centre of the first column; null: found from the data."""
     align: bool = True
@@ -150,7 +150,18 @@ class Assemble(Section):
     cor_q: tuple[Positive, Positive] | None = None
     """q range (1/Å) whose sum is used for `cor` and `align`; null: the whole pattern."""
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Refuse a scan with more than this share of bad frames; fewer are interpolated along the line and marked."""
+    """Refuse a scan with more than this share of bad frames; fewer are interpolated in position or angle and marked."""
+    zingers: bool = True
+    """Single samples far above all their neighbours are replaced: what a cosmic ray left after trimming."""
+    stripe_width: Annotated[int, Field(ge=3, le=101)] | None = None
+    """Columns of the median that removes stripes (rings in the maps), odd. It bends what is narrow and round in the
+    sample, a casing above all, and is for scans that do show rings; null: none."""
+
+    @model_validator(mode="after")
+    def _odd(self):
+        if self.stripe_width is not None and self.stripe_width % 2 == 0:
+            raise ValueError(f"stripe_width must be odd, found {self.stripe_width}")
+        return self
 
 
 class Reconstruct(Section):

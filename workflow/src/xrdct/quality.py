@@ -3,10 +3,13 @@
 import numpy as np
 
 from .alignment import Alignment
+from .bad_frames import GOOD, KINDS
 from .sinogram import Sinogram
 
 
-def quality_sheet(sinogram: Sinogram, alignment: Alignment, *, misfit: np.ndarray) -> dict:
+def quality_sheet(
+    sinogram: Sinogram, alignment: Alignment, *, misfit: np.ndarray, kind: np.ndarray, zingers: np.ndarray
+) -> dict:
     """Collect what is known of a scan; shifts in pixels, angles in degrees, None where something was not measured.
 
     Parameters
@@ -17,6 +20,10 @@ def quality_sheet(sinogram: Sinogram, alignment: Alignment, *, misfit: np.ndarra
         From `find_alignment`.
     misfit
         From `find_strangers`, shape (n_subsets,).
+    kind
+        From `find_bad_frames`, shape (n_angles, n_positions).
+    zingers
+        From `remove_zingers`, same shape.
     """
     subsets = []
     for k in range(1, alignment.shift.size + 1):
@@ -40,7 +47,18 @@ def quality_sheet(sinogram: Sinogram, alignment: Alignment, *, misfit: np.ndarra
         "lines_that_fit_badly": sinogram.angles[alignment.left_out].tolist(),
         "frames": int(sinogram.repaired.size),
         "repaired_frames": int(sinogram.repaired.sum()),
+        "bad_frames": {name: int((kind == number).sum()) for number, name in enumerate(KINDS) if number != GOOD},
+        "worst_lines": _worst_lines(sinogram, kind),
+        "zingers": int(zingers.sum()),
+        "frames_with_zingers": int((zingers > 0).sum()),
     }
+
+
+def _worst_lines(sinogram, kind, most=10):
+    """The lines with most bad frames: angle, subset, how many."""
+    bad = (kind != GOOD).sum(axis=1)
+    worst = [int(k) for k in np.argsort(-bad, kind="stable")[:most] if bad[k]]
+    return [{"angle": float(sinogram.angles[k]), "subset": int(sinogram.subset[k]), "bad": int(bad[k])} for k in worst]
 
 
 def _measured(value, error):

@@ -1,21 +1,15 @@
-"""Patterns of interlaced subsets to one sinogram: placed, normalised, repaired, air subtracted, centred.
+"""Patterns of interlaced subsets to one sinogram: every frame placed where it was taken, at one intensity.
 
 Axes and signs as in `geometry`. Arrays of patterns are [line, point, q] in acquisition order; a sinogram is
 [angle, position, q] with angles ascending and positions ascending along the translation.
 """
 
-import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .alignment import Alignment
 from .errors import GeometryError, RawDataError
-
-log = logging.getLogger(__name__)
-
-ONE_SIDED, UNREACHED = 10**9, 10**9 + 1
-"""Distances between good neighbours where one or both are missing: larger than any that can be."""
 
 
 @dataclass(frozen=True)
@@ -103,79 +97,6 @@ def aligned(sinogram: Sinogram, alignment: Alignment) -> Sinogram:
     return replace(sinogram, offset=alignment.offsets(sinogram.subset, sinogram.direction))
 
 
-def repair(sinogram: Sinogram, *, max_bad_share: float) -> Sinogram:
-    """Interpolate frames marked in `repaired` between their neighbours, or refuse when there are too many.
-
-    Along the line or between the neighbouring angles, whichever has good frames on both sides closer together (the
-    line when equal); at a corner the nearest good frame is repeated. Bins that are NaN in good frames are filled
-    in the same way and their frames marked, unless so many lack a bin that the detector may not see it: then it
-    stays NaN. The variance is interpolated like the intensity.
-
-    Raises
-    ------
-    RawDataError
-        If more than `max_bad_share` of the frames, or all, are bad.
-    """
-    bad = sinogram.repaired
-    if bad.mean() > max_bad_share or bad.all():
-        line, point = np.argwhere(bad)[0]
-        raise RawDataError(
-            f"{bad.sum()} of {bad.size} frames are bad (first: angle {sinogram.angles[line]:.3f}°, position {point}), "
-            f"more than assemble.max_bad_share = {max_bad_share}"
-        )
-    lacking = np.isnan(sinogram.intensity)[~bad].mean(axis=0)
-    patched = np.flatnonzero((lacking > 0) & (lacking <= max_bad_share))
-    if not bad.any() and not patched.size:
-        return sinogram
-    intensity, variance, marked = sinogram.intensity.copy(), sinogram.variance.copy(), bad.copy()
-    _fill(intensity, variance, sinogram.angles, bad)
-    for k in patched:
-        holes = np.isnan(intensity[..., k])
-        _fill(intensity[..., k], variance[..., k], sinogram.angles, holes)
-        marked |= holes
-    log.warning(
-        "%d of %d frames are bad, %d lack some bins; interpolated from their neighbours",
-        bad.sum(),
-        bad.size,
-        marked.sum() - bad.sum(),
-    )
-    return replace(sinogram, intensity=intensity, variance=variance, repaired=marked)
-
-
-def subtract_air(sinogram: Sinogram, *, positions: int) -> tuple[Sinogram, np.ndarray]:
-    """Subtract what the sample-free edges of each projection see.
-
-    The mean over `positions` columns at both edges, per angle and q, is taken from all columns. Its variance is
-    added, as for independent counts: right in the sample, too much at the edges themselves, which share their
-    counts with the mean. Air in the sample's shadow is attenuated, so that a strongly absorbing sample is
-    over-subtracted by (1 − T) of the air; that is left as it is here.
-
-    Returns
-    -------
-    Sinogram, numpy.ndarray
-        The corrected sinogram and the air pattern of each angle, shape (n_angles, n_q).
-
-    Raises
-    ------
-    GeometryError
-        If the edges would meet.
-    """
-    n_angles, n_positions, n_q = sinogram.intensity.shape
-    if positions == 0:
-        return sinogram, np.zeros((n_angles, n_q), dtype=np.float32)
-    if 2 * positions >= n_positions:
-        raise GeometryError(
-            f"assemble.air_positions = {positions} at either edge leaves nothing of {n_positions} positions"
-        )
-    edges = np.r_[:positions, n_positions - positions : n_positions]
-    air = sinogram.intensity[:, edges].mean(axis=1)
-    variance = sinogram.variance[:, edges].mean(axis=1) / edges.size
-    corrected = replace(
-        sinogram, intensity=sinogram.intensity - air[:, None], variance=sinogram.variance + variance[:, None]
-    )
-    return corrected, air
-
-
 def _mean_monitor(subset: SubsetPatterns, number: int) -> float:
     usable = subset.monitor[subset.valid & (subset.monitor > 0)]
     if not usable.size:
@@ -186,11 +107,17 @@ def _mean_monitor(subset: SubsetPatterns, number: int) -> float:
 def _monitor_factor(subset: SubsetPatterns, line: int, mean_monitor: float) -> tuple[np.ndarray, np.ndarray]:
     """What brings a line to the mean monitor (NaN for a bad frame), and which frames are good.
 
-    Frames without beam or with an unreadable monitor become bad ones.
+    Frames without beam or with an unreadable monitor become bad ones, and those that a detector sent twice.
     """
     monitor = subset.monitor[line]
     good = subset.valid[line] & np.isfinite(monitor) & (monitor > 0.01 * mean_monitor)
+    good[1:] &= ~_repeats(subset.intensity[line])
     return np.where(good, mean_monitor / np.where(good, monitor, 1), np.nan).astype(np.float32), good
+
+
+def _repeats(patterns):
+    """Which frames of a line are bit for bit the one before: photons never fall twice in the same way."""
+    return (patterns[1:] == patterns[:-1]).all(axis=1) & (patterns[1:] != 0).any(axis=1)
 
 
 def _whole_columns(columns: np.ndarray, number: int) -> np.ndarray:
@@ -219,43 +146,3 @@ def _refuse_equal_angles(angles, numbers):
             f"subsets {numbers[k]} and {numbers[k + 1]} both have a projection at {angles[k]:.4f}°; "
             "check angle_start_deg"
         )
-
-
-def _fill(intensity, variance, angles, bad):
-    """Interpolate samples `bad` (angle, position) of arrays (angle, position, …) in place."""
-    bad = bad.copy()
-    while bad.any():  # twice at most: where a bad line crosses a bad column, the second pass uses the first
-        along, across = _good_neighbours(bad, axis=1), _good_neighbours(bad, axis=0)
-        filled = []
-        for line, point in np.argwhere(bad):
-            (left, right, gap), (above, below, jump) = along[:, line, point], across[:, line, point]
-            if min(gap, jump) == UNREACHED:
-                continue
-            if gap <= jump:
-                ends, share = ((line, left), (line, right)), _share(point, left, right)
-            else:
-                ends, share = ((above, point), (below, point)), _share(angles[line], angles[above], angles[below])
-            for values in (intensity, variance):
-                values[line, point] = (1 - share) * values[ends[0]] + share * values[ends[1]]
-            filled.append((line, point))
-        bad[tuple(np.transpose(filled))] = False
-
-
-def _good_neighbours(bad, axis):
-    """The nearest good samples before and after each sample along `axis`, and their distance; shape (3, *bad.shape).
-
-    Where one side has none, the other's stands twice and the distance is `ONE_SIDED`; where both have none,
-    the distance is `UNREACHED`.
-    """
-    n = bad.shape[axis]
-    index = np.expand_dims(np.arange(n), 1 - axis)
-    before = np.maximum.accumulate(np.where(bad, -1, index), axis=axis)
-    after = np.flip(np.minimum.accumulate(np.flip(np.where(bad, n, index), axis), axis=axis), axis)
-    none_before, none_after = before < 0, after >= n
-    distance = np.where(none_before | none_after, ONE_SIDED, after - before)
-    distance[none_before & none_after] = UNREACHED
-    return np.stack([np.where(none_before, after, before), np.where(none_after, before, after), distance])
-
-
-def _share(x, start, end):
-    return 0.0 if start == end else float((x - start) / (end - start))

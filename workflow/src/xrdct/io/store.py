@@ -42,6 +42,8 @@ FORMS = {
         "variance": ("angle", "position", "q"),
         "air": ("angle", "q"),
         "repaired": ("angle", "position"),
+        "bad_frame": ("angle", "position"),
+        "zingers": ("angle", "position"),
         "subset": ("angle",),
         "direction": ("angle",),
         "offset": ("angle",),
