@@ -5,6 +5,7 @@ rule draw_scan:
     input:
         sinogram_manifest=rules.assemble.output.manifest,
         sinogram=ancient(rules.assemble.output.store),
+        quality=ancient(rules.assemble.output.quality),
         volume_manifest=rules.reconstruct.output.manifest,
         volume=ancient(rules.reconstruct.output.store),
         maps_manifest=rules.map_windows.output.manifest,
@@ -15,6 +16,12 @@ rule draw_scan:
             caption="../report/sinogram.rst",
             category="{scan}",
             labels={"figure": "1 sinogram"},
+        ),
+        quality=report(
+            "results/{scan}/figures/quality.png",
+            caption="../report/quality.rst",
+            category="{scan}",
+            labels={"figure": "1b quality of the data"},
         ),
         pattern=report(
             "results/{scan}/figures/mean_pattern.png",

@@ -133,6 +133,6 @@ def _refuse_sample_at_the_edge(total, error, positions):
     change = np.sqrt(max(np.var(first - last) - noise.mean(), 0.0)) / total.mean(axis=0).max()
     if change > VARYING:
         raise GeometryError(
-            f"the outermost {positions} positions see the sample at some angles: they differ by {100 * change:.0f} % of "
-            "the strongest column's total; set assemble.air_positions to what is free at both ends, or to 0"
+            f"the outermost {positions} positions see the sample at some angles: they differ by {100 * change:.0f} % "
+            "of the strongest column's total; set assemble.air_positions to what is free at both ends, or to 0"
         )

@@ -41,6 +41,70 @@ def draw_sinogram(sinogram: xr.Dataset, *, colormap: str) -> Figure:
     return figure
 
 
+def draw_quality(sinogram: xr.Dataset, sheet: dict) -> Figure:
+    """What assembly found: where each subset sees the axis, how strong it is, the air, and the bad frames by kind.
+
+    Parameters
+    ----------
+    sinogram
+        Opened store.
+    sheet
+        From `quality.quality_sheet`.
+    """
+    figure, (shift, factor, air, frames) = _figure(9, 7, rows=2, columns=2)
+    subsets = sheet["subsets"]
+    numbers, half = [s["subset"] for s in subsets], (sheet["backlash"] or {"value": 0.0})["value"] / 2
+    values, errors = ([s["shift"][key] for s in subsets] for key in ("value", "error"))
+    ways = (("forward", half, ">"), ("backward", -half, "<")) if sheet["backlash"] else (("all lines", 0.0, "o"),)
+    for k, (name, offset, marker) in enumerate(ways):
+        shift.errorbar(
+            numbers, np.add(values, offset), errors, fmt=marker, ms=5, color=_colour(k), label=name, capsize=3
+        )
+    shift.axhline(0, color="0.7", lw=0.8, zorder=0)
+    shift.set(xlabel="subset", ylabel="axis seen farther along (pixels)", xticks=numbers)
+    shift.set_title(
+        f"centre {_plus_minus(sheet['centre'], 3)} px, play {_plus_minus(sheet['backlash'], 3)} px", fontsize=9
+    )
+    shift.legend(frameon=False, fontsize=8)
+    values, errors = ([s["factor"][key] for s in subsets] for key in ("value", "error"))
+    factor.errorbar(numbers, values, errors, fmt="o", ms=5, color=_colour(2), capsize=3)
+    factor.axhline(1, color="0.7", lw=0.8, zorder=0)
+    factor.set(xlabel="subset", ylabel="intensity of the subset, undone", xticks=numbers)
+    strength = sinogram.air.mean("q").values
+    for k in numbers:
+        own = sinogram.subset.values == k
+        air.plot(sinogram.angle.values[own], strength[own], ".", ms=4, color=_colour(k - 1), label=f"subset {k}")
+    air.set(xlabel="angle (°)", ylabel="air, mean over q (counts)")
+    air.legend(frameon=False, fontsize=7, ncols=2)
+    _draw_bad_frames(frames, sinogram, sheet)
+    return figure
+
+
+def _plus_minus(measured, digits):
+    if measured is None or measured["value"] is None:
+        return "none"
+    return f"{measured['value']:.{digits}f} ± {measured['error']:.{digits}f}"
+
+
+def _draw_bad_frames(axis, sinogram, sheet):
+    kind = sinogram.bad_frame.values
+    for k, (name, count) in enumerate(sheet["bad_frames"].items()):
+        number = sinogram.bad_frame.attrs["flag_meanings"].split().index(name)
+        rows, columns = np.nonzero(kind == number)
+        places = sinogram.position.values[columns], sinogram.angle.values[rows]
+        if count:
+            axis.plot(*places, "s", ms=3, color=_colour(k), label=f"{name}: {count}")
+    rows, columns = np.nonzero(sinogram.zingers.values)
+    if rows.size:
+        places = sinogram.position.values[columns], sinogram.angle.values[rows]
+        axis.plot(*places, "+", ms=4, color="0.5", label=f"with zingers: {rows.size}")
+    axis.set(xlim=_edges(sinogram.position.values), ylim=_edges(sinogram.angle.values))
+    axis.set(xlabel="position from the rotation axis (mm)", ylabel="angle (°)")
+    axis.set_title(f"{sheet['repaired_frames']} of {sheet['frames']} frames repaired", fontsize=9)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=7)
+
+
 def draw_mean_pattern(sinogram: xr.Dataset, volume: xr.Dataset, lines: dict) -> Figure:
     """Mean measured pattern, the mean local pattern inside the sample, the air, and the lines of the phases.
 
