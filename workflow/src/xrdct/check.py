@@ -188,7 +188,7 @@ def _check_table(path: Path, sections: dict, root: Path | None, shape: tuple | N
     if raw is not None and raw.omega is None:
         problems += [f"{path}: {problem}" for scan in scan_names(rows) for problem in _equal_angles(rows, scan)]
     if sections["assemble"] is not None:
-        problems += [f"{path}: {problem}" for problem in _no_sample_left(rows, sections["assemble"].air_positions)]
+        problems += [f"{path}: {problem}" for problem in _no_sample_left(rows, sections["assemble"].air_positions or 0)]
     found.problems += problems
     found.n_scans, found.n_subsets = len(scan_names(rows)), len(rows)
     if root is None:

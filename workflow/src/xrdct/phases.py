@@ -136,7 +136,7 @@ def line_list(
     """
     if not 0 <= q_min < q_max:
         raise ConfigError(f"line_list needs 0 <= q_min < q_max, found {q_min} and {q_max} 1/Å")
-    work = _with_cell(structure, cell)
+    work = with_cell(structure, cell)
     operations = work.spacegroup.operations()
     d_range = (2 * np.pi / q_max, 2 * np.pi / q_min if q_min > 0 else 0.0)
     hkl = gemmi.make_miller_array(work.cell, work.spacegroup, *d_range, unique=True).reshape(-1, 3)
@@ -151,7 +151,7 @@ def line_list(
     return LineList(q, d, hkl, multiplicity, f2, multiplicity * f2 / (work.cell.volume * q) ** 2)
 
 
-def _with_cell(structure: gemmi.SmallStructure, cell: tuple | None) -> gemmi.SmallStructure:
+def with_cell(structure: gemmi.SmallStructure, cell: tuple | None = None) -> gemmi.SmallStructure:
     """A copy with another cell and crystallographic occupancies, ready for structure factors."""
     work = gemmi.SmallStructure()
     work.cell = gemmi.UnitCell(*cell) if cell is not None else structure.cell

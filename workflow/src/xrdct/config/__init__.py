@@ -1,0 +1,148 @@
+"""Every setting of a beamtime: its type, unit, default, range and meaning, in one place.
+
+The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
+The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
+Sections that belong together share a module: `beamline`, `images`, `fit`, `maps`.
+"""
+
+import json
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError, model_validator
+
+from ..errors import ConfigError
+from .base import PlainName, Positive, Section
+from .beamline import Beam, Calibrate, Detector, Raw
+from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
+from .images import Assemble, Integrate, Reconstruct
+from .maps import PRESETS, Report, Window, Windows
+
+__all__ = [
+    "PRESETS",
+    "Assemble",
+    "Beam",
+    "Calibrate",
+    "Config",
+    "Detector",
+    "Fit",
+    "Integrate",
+    "PhaseSetSettings",
+    "PhaseSettings",
+    "PlainName",
+    "Positive",
+    "Raw",
+    "Reconstruct",
+    "Report",
+    "Section",
+    "SinglePeakSettings",
+    "Window",
+    "Windows",
+    "json_schema",
+    "load",
+    "validate",
+]
+
+
+class Config(Section):
+    """A beamtime."""
+
+    scans: str = "scans.tsv"
+    """Table of scans and subsets, relative to this file."""
+    raw: Raw = Raw()
+    detector: Detector
+    beam: Beam
+    calibrate: Calibrate
+    integrate: Integrate = Integrate()
+    assemble: Assemble = Assemble()
+    reconstruct: Reconstruct = Reconstruct()
+    windows: Windows = Windows(preset="lithiated-graphite")
+    fit: Fit = Fit()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _windows_inside(self):
+        low, high = self.integrate.q_min, self.integrate.q_max
+        # The shoulders of a linear background lie outside the window: two bins, and half a bin to the bin's centre.
+        bins = 2.5 if self.windows.background == "linear" else 0.5
+        margin = bins * (high - low) / self.integrate.n_bins
+        outside = [
+            f"windows: {w.name} ({w.q_min}–{w.q_max} 1/Å) with {bins:g} bins at either side lies outside "
+            f"integrate.q_min–q_max ({low}–{high} 1/Å)"
+            for w in self.windows.all()
+            if w.q_min - margin < low or w.q_max + margin > high
+        ]
+        if outside:
+            raise ValueError("; ".join(outside))
+        return self
+
+    @model_validator(mode="after")
+    def _phase_set_inside(self):
+        chosen, low, high = self.fit.chosen(), self.integrate.q_min, self.integrate.q_max
+        if chosen is not None and (chosen.q_min < low or chosen.q_max > high):
+            raise ValueError(
+                f"fit: phase set {chosen.name!r} needs {chosen.q_min}–{chosen.q_max} 1/Å, which lies outside "
+                f"integrate.q_min–q_max ({low}–{high} 1/Å)"
+            )
+        return self
+
+
+def validate(settings: dict, *, origin: str = "configuration") -> Config:
+    """Check plain settings and return the typed configuration.
+
+    Raises
+    ------
+    ConfigError
+        With one line per problem: key, what was found, what is allowed.
+    """
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_describe(problem, origin) for problem in error.errors())) from None
+
+
+def _describe(problem: dict, origin: str) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    found = problem.get("input")
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "unknown key" + _suggest(problem["loc"])
+    elif problem["type"] == "missing":
+        message = "this key is required"
+    elif not isinstance(found, dict | list | tuple) and found is not None:
+        message += f" (found {found!r})"
+    return f"{origin}: {key + ': ' if key else ''}{message}"
+
+
+def _suggest(loc: tuple) -> str:
+    """', did you mean ...?' when a key of the same section is close to the misspelt one."""
+    import difflib
+
+    model = Config
+    for part in loc[:-1]:
+        field = getattr(model, "model_fields", {}).get(part) if isinstance(part, str) else None
+        model = field.annotation if field else model
+    near = difflib.get_close_matches(str(loc[-1]), getattr(model, "model_fields", {}), n=1)
+    return f", did you mean `{near[0]}`?" if near else ""
+
+
+def load(path: str | Path) -> Config:
+    """Read and validate a YAML file (plain YAML only: Python tags are refused)."""
+    path = Path(path)
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not a text file in UTF-8 ({error})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not plain YAML: {error}") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, found {type(settings).__name__}")
+    return validate(settings, origin=str(path))
+
+
+def json_schema() -> str:
+    """The schema for editors and `validate()`, as text."""
+    schema = Config.model_json_schema()
+    return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
