@@ -27,3 +27,7 @@ class CalibrationError(XrdctError, RuntimeError):
 
 class StoreError(XrdctError, OSError):
     """A store is damaged, incomplete, or not of the form that a step expects."""
+
+
+class AttenuationError(XrdctError, ValueError):
+    """No attenuation map, or no transmission, can be made of what was given."""
