@@ -31,3 +31,7 @@ class StoreError(XrdctError, OSError):
 
 class FitError(XrdctError, ValueError):
     """Patterns that cannot be fitted, or a model that does not belong to them."""
+
+
+class AttenuationError(XrdctError, ValueError):
+    """No attenuation map, or no transmission, can be made of what was given."""

@@ -94,7 +94,9 @@ def fit_patterns(
     columns = np.full(free.size, -1)
     columns[places] = np.arange(places.size)
     linear = np.isin(places, np.r_[model.scale_places, model.background_places])
-    fixed = model.units(start if start.ndim == 1 else start[0]) if _can_be_fixed(model, free, start) else np.empty((0, 0))
+    fixed = (
+        model.units(start if start.ndim == 1 else start[0]) if _can_be_fixed(model, free, start) else np.empty((0, 0))
+    )
     for first in progress(range(0, n, BLOCK)):
         part = slice(first, min(n, first + BLOCK))
         own = start if start.ndim == 1 else start[part]
@@ -146,6 +148,8 @@ def _refuse(model, patterns, variance):
         raise FitError(f"patterns have {patterns.shape[1]} bins, the model {model.q.size}")
     bad = ~np.isfinite(patterns).all(axis=1)
     if bad.any():
-        raise FitError(f"{bad.sum()} of {len(patterns)} patterns hold NaN or infinity (first: {bad.argmax()}); mask them")
+        raise FitError(
+            f"{bad.sum()} of {len(patterns)} patterns hold NaN or infinity (first: {bad.argmax()}); mask them"
+        )
     if variance is not None and np.shape(variance) not in (patterns.shape, patterns.shape[1:]):
         raise FitError(f"a variance of shape {np.shape(variance)} does not belong to patterns of {patterns.shape}")

@@ -48,6 +48,7 @@ FORMS = {
         "direction": ("angle",),
         "offset": ("angle",),
     },
+    "attenuation": {"mu": ("y", "x"), "transmission": ("angle", "position"), "opaque": ("angle", "position")},
     "volume": {"intensity": ("y", "x", "q")},
     "maps": {"area": ("phase", "y", "x"), "q_centre": ("phase", "y", "x")},
 }
@@ -56,6 +57,7 @@ FORMS = {
 CHUNKS = {
     "patterns": {"line": 1, "q": 64},
     "sinogram": {"q": 16},
+    "attenuation": {},
     "volume": {"y": 64, "x": 64},
     "maps": {"phase": 1},
 }
