@@ -9,7 +9,6 @@ Lorentzian part at `REACH` widths, beyond which the background follows it.
 import math
 
 import numba
-import numpy as np
 
 REACH = 12.0
 """Half widths at half maximum times two at which a line's tail ends: 12 FWHM leave out 1 % of a Lorentzian's 2.7 %."""
@@ -43,8 +42,8 @@ def add_line(pattern, slope_q, slope_width, slope_share, first, step, centre, fw
     Bins are `step` apart, the first at `first`. Returns the bins that were changed.
     """
     n = pattern.size
-    low = max(0, int(math.ceil((centre - REACH * fwhm - first) / step)))
-    high = min(n, int(math.floor((centre + REACH * fwhm - first) / step)) + 1)
+    low = max(0, math.ceil((centre - REACH * fwhm - first) / step))
+    high = min(n, math.floor((centre + REACH * fwhm - first) / step) + 1)
     per = 1.0 / fwhm
     for i in range(low, high):
         x = (first + i * step - centre) * per
@@ -114,8 +113,8 @@ def add_phase(
         tiny = 1e-4 * fwhm
         fwhm2, share2 = voigt(wide, lorentz[line] + broad + tiny)
         by_fwhm, by_share = (fwhm2 - fwhm) / tiny * SCHERRER, (share2 - share) / tiny * SCHERRER
-        low = max(0, int(math.ceil((q - REACH * fwhm - first) / step)))
-        high = min(n, int(math.floor((q + REACH * fwhm - first) / step)) + 1)
+        low = max(0, math.ceil((q - REACH * fwhm - first) / step))
+        high = min(n, math.floor((q + REACH * fwhm - first) / step) + 1)
         for i in range(low, high):
             work[0, i] = work[1, i] = work[2, i] = work[3, i] = 0.0
         add_line(work[0], work[1], work[2], work[3], first, step, q, fwhm, share, area)

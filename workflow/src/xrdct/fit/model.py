@@ -22,12 +22,13 @@ AREA, Q, FWHM = range(3)
 """Places of a peak's parameters: area, position and width in 1/Å."""
 PER_PHASE, PER_PEAK = 5, 3
 DIAGONAL = {
-    "cubic": (lambda h, k, l: (h * h + k * k + l * l, 0 * h, 0 * h), (3.0, 0.0, 0.0)),
-    "tetragonal": (lambda h, k, l: (h * h + k * k, 0 * h, l * l), (2.0, 0.0, 1.0)),
-    "hexagonal": (lambda h, k, l: (4 / 3 * (h * h + h * k + k * k), 0 * h, l * l), (2.0, 0.0, 1.0)),
-    "orthorhombic": (lambda h, k, l: (h * h, k * k, l * l), (1.0, 1.0, 1.0)),
+    "cubic": (((1, 1, 1, 0), (0, 0, 0, 0), (0, 0, 0, 0)), (3.0, 0.0, 0.0)),
+    "tetragonal": (((1, 1, 0, 0), (0, 0, 0, 0), (0, 0, 1, 0)), (2.0, 0.0, 1.0)),
+    "hexagonal": (((4 / 3, 4 / 3, 0, 4 / 3), (0, 0, 0, 0), (0, 0, 1, 0)), (2.0, 0.0, 1.0)),
+    "orthorhombic": (((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)), (1.0, 1.0, 1.0)),
 }
-"""For each system what multiplies 1/a², 1/b², 1/c² in 1/d², and the powers of the edges in the volume."""
+"""For each system the shares of h², k², l² and hk in what multiplies 1/a², 1/b² and 1/c² in 1/d², and the powers of the
+edges in the volume."""
 
 
 @dataclass(frozen=True)
@@ -229,12 +230,16 @@ class PatternModel:
 def _squares(phase: Phase):
     """What multiplies 1/a², 1/b², 1/c² in 1/d² for every line, powers of the edges in the volume, reference edges."""
     if phase.system in DIAGONAL:
-        squares, powers = DIAGONAL[phase.system]
-        columns = squares(*phase.lines.hkl.T.astype(float))
-        return np.stack(columns, axis=1), powers, [phase.cell.get(n, phase.cell["a"]) for n in ("a", "b", "c")]
+        shares, powers = DIAGONAL[phase.system]
+        h, k, ell = phase.lines.hkl.T.astype(float)
+        return (
+            np.stack([h * h, k * k, ell * ell, h * k], axis=1) @ np.transpose(shares),
+            powers,
+            [phase.cell.get(n, phase.cell["a"]) for n in ("a", "b", "c")],
+        )
     if phase.free:
         raise ConfigError(
-            f"phase {phase.name!r}: cells of a {phase.system} phase cannot be fitted; give its cell and leave `free` out"
+            f"phase {phase.name!r}: a {phase.system} cell cannot be fitted; give it in `cell`, without `free`"
         )
     only = (phase.lines.q / (2 * np.pi)) ** 2
     return np.stack([only, 0 * only, 0 * only], axis=1), (0.0, 0.0, 0.0), [1.0, 1.0, 1.0]

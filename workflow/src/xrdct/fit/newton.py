@@ -12,7 +12,7 @@ from .model import evaluate
 POISSON, GIVEN = 0, 1
 """Weights: one over the model, or one over a variance that is given."""
 SETTLED = 2e-3
-"""A step that promises to lower χ² by less than this ends the fit: it moves no parameter by a twentieth of its error."""
+"""A step that promises to lower χ² by less than this ends the fit: no parameter moves by a twentieth of its error."""
 LEAST = 0.02
 """The model is taken to be at least this share of the pattern's mean where it weighs: no bin without background."""
 CONVERGED, STOPPED = 0, 1

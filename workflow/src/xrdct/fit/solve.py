@@ -94,9 +94,9 @@ def fit_patterns(
     columns = np.full(free.size, -1)
     columns[places] = np.arange(places.size)
     linear = np.isin(places, np.r_[model.scale_places, model.background_places])
-    fixed = (
-        model.units(start if start.ndim == 1 else start[0]) if _can_be_fixed(model, free, start) else np.empty((0, 0))
-    )
+    # Unit patterns are computed once where all patterns share what is not free, and nothing adds to their width.
+    shared = start.ndim == 1 and not extra.any()
+    fixed = model.units(start) if shared else np.empty((0, 0))
     for first in progress(range(0, n, BLOCK)):
         part = slice(first, min(n, first + BLOCK))
         own = start if start.ndim == 1 else start[part]
@@ -128,7 +128,7 @@ def fit_patterns(
 
 def _result(model, found, errors, summary, free, absolute):
     _, state, rest, total, used = summary.T
-    chi2 = rest / np.maximum(used - free.sum(), 1)
+    chi2 = rest / np.maximum(used - np.isfinite(errors).sum(axis=1), 1)
     rwp = np.sqrt(rest / np.maximum(total, np.finfo(float).tiny))
     if not absolute:
         errors *= np.sqrt(chi2)[:, None]
@@ -136,11 +136,6 @@ def _result(model, found, errors, summary, free, absolute):
     near = AT_LIMIT * width
     at_limit = free & (width > 0) & ((found <= model.low + near) | (found >= model.high - near))
     return FitResult(found, errors, rwp, chi2, state == CONVERGED, at_limit)
-
-
-def _can_be_fixed(model, free, start):
-    """Unit patterns can be computed once where all patterns share what is not free, and nothing adds to widths."""
-    return start.ndim == 1
 
 
 def _refuse(model, patterns, variance):

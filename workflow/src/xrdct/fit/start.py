@@ -1,7 +1,7 @@
 """Where to begin: the cell of a phase that may move by more than a line's width, by trying cells on a grid.
 
-A fit that starts with its lines beside the pattern's finds nothing to climb. One template per cell of the grid, freed of
-what background and the other phases can explain, is multiplied with all patterns at once: the largest gain wins.
+A fit that starts with its lines beside the pattern's finds nothing to climb. One template per cell of the grid, freed
+of what background and the other phases can explain, is multiplied with all patterns at once: the largest gain wins.
 """
 
 from itertools import product
