@@ -28,3 +28,6 @@ rule all:
         expand(rules.draw_fit.output, scan=scan_names(scans), stage="first")
         if cfg.fit.chosen()
         else [],
+        expand(rules.draw_subsets.output, scan=scan_names(scans))
+        if cfg.reconstruct.each_subset
+        else [],

@@ -44,7 +44,7 @@ rows = {(row.scan, str(row.subset)): row for row in scans}
 wildcard_constraints:
     scan="|".join(map(re.escape, scan_names(scans))),
     subset=r"\d+",
-    stage="first|corrected",
+    stage=r"first|corrected|subset\d+",
 
 
 def raw_file(name):
@@ -69,6 +69,14 @@ def frame_files(wildcards):
 def final_volume(suffix):
     """Store ('zarr') or manifest ('json') of the volume that maps and figures are made from."""
     return f"results/{{scan}}/reconstruct/first/volume.{suffix}"
+
+
+def subset_volumes(suffix):
+    """Input function: the volumes of every subset of a scan alone."""
+    return lambda wildcards: [
+        f"results/{wildcards.scan}/reconstruct/subset{row.subset}/volume.{suffix}"
+        for row in subsets_of(scans, wildcards.scan)
+    ]
 
 
 def structure_files():

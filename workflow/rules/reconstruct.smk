@@ -22,7 +22,9 @@ rule reconstruct:
         cfg=lambda wildcards: canonical_json(
             {
                 "stage": wildcards.stage,
-                "settings": cfg.reconstruct.model_dump(mode="json"),
+                "settings": cfg.reconstruct.model_dump(
+                    mode="json", exclude={"each_subset"}
+                ),
             }
         ),
         code=script_hash("reconstruct"),

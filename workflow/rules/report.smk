@@ -51,6 +51,41 @@ rule draw_scan:
         "../scripts/draw_scan.py"
 
 
+rule draw_subsets:
+    input:
+        manifests=subset_volumes("json"),
+        volumes=ancient(subset_volumes("zarr")),
+    output:
+        report(
+            "results/{scan}/figures/subsets.png",
+            caption="../report/subsets.rst",
+            category="{scan}",
+            labels={"figure": "7 subsets alone"},
+        ),
+    log:
+        "logs/{scan}/draw_subsets.log",
+    benchmark:
+        "benchmarks/{scan}/draw_subsets.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        cfg=canonical_json(
+            {
+                "windows": [
+                    window.model_dump(mode="json") for window in cfg.windows.all()
+                ],
+                "background": cfg.windows.background,
+                "colormap": cfg.report.colormap,
+            }
+        ),
+        code=script_hash("draw_subsets"),
+    message:
+        "Drawing the subsets of {wildcards.scan}"
+    script:
+        "../scripts/draw_subsets.py"
+
+
 rule draw_fit:
     input:
         manifest=rules.fit.output.manifest,

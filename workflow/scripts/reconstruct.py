@@ -1,4 +1,4 @@
-"""sinogram.zarr to volume.zarr."""
+"""sinogram.zarr to volume.zarr; the stage 'subset2' takes the lines of the second subset alone."""
 
 import json
 
@@ -14,6 +14,8 @@ from xrdct.reconstruction.backend import OPTIONS, reconstruct_blocks
 
 def main(sinogram_store, sinogram_manifest, store, manifest, *, settings, stage="first"):
     sinogram = read_store(sinogram_store, "sinogram")
+    if stage.startswith("subset"):
+        sinogram = sinogram.isel(angle=sinogram.subset.values == int(stage.removeprefix("subset")))
     n_positions = sinogram.sizes["position"]
     # The sinogram stays on disk and is read in blocks of channels. The volume is the one large array in memory: in the
     # store it is cut along y and x, and each of its chunks holds all channels.
