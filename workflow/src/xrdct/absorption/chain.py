@@ -115,7 +115,7 @@ class Attenuation:
         contents = self.contents(scales)
         if self.transmitted is not None:
             self.factor = self._find(contents)
-            log.info("volume per unit of scale: %.5g ± %.2g", self.factor.value, self.factor.error)
+            log.info("%s", self.factor)
         fill = self._fill(contents, self.factor.value)
         mu = mu_map(contents, self.matter.pure, self.factor.value, fill=fill) * (1 - self._wall)
         return mu + self._wall * (self.matter.pure[self.casing[0]] if self.casing else 0.0)
@@ -188,26 +188,12 @@ def remove_absorption(
         Å.
     """
 
-    def correct_with(T) -> Corrected:
-        return correct_absorption(measured.intensity, measured.variance, T, air=measured.air, least=least)
-
     def correct(mu) -> Corrected:
-        if not first_order:
-            return correct_with(transmission(mu, measured.angles, **measured.geometry))
-        power = np.where(mu > 0, mu, 0.0)  # matter scatters about as it weakens
-        return correct_with(
-            transmission_over_q(
-                measured.q,
-                wavelength,
-                lambda two_theta: scattered_transmission(
-                    mu, power, measured.angles, two_theta=two_theta, azimuths=full_ring(), **measured.geometry
-                ),
-            )
-        )
+        return correct_scan(measured, mu, least=least, first_order=first_order, wavelength=wavelength)
 
     scales, before = first, 0.0
     if start is not None:
-        straight = correct_with(np.clip(start, least, 1))
+        straight = _divide(measured, np.clip(start, least, 1), least)
         scales, before = fit(reconstruct(straight.intensity)), np.log(straight.transmission)
     settled = iterate(
         scales,
@@ -225,6 +211,26 @@ def remove_absorption(
     )
     wall = attenuation.casing[1] if attenuation.casing else None
     return Attenuated(settled, attenuation.factor, wall, first, error)
+
+
+def correct_scan(
+    measured: Measured, mu: np.ndarray, *, least: float, first_order: bool, wavelength: float
+) -> Corrected:
+    """A sinogram without the absorption of a map of µ (1/mm); parameters as for `remove_absorption`."""
+    if not first_order:
+        return _divide(measured, transmission(mu, measured.angles, **measured.geometry), least)
+
+    def leaving(two_theta):
+        # Matter is taken to scatter about as strongly as it weakens: which phase scatters is not asked.
+        return scattered_transmission(
+            mu, mu, measured.angles, two_theta=two_theta, azimuths=full_ring(), **measured.geometry
+        )
+
+    return _divide(measured, transmission_over_q(measured.q, wavelength, leaving), least)
+
+
+def _divide(measured, transmitted, least):
+    return correct_absorption(measured.intensity, measured.variance, transmitted, air=measured.air, least=least)
 
 
 def transmission_of_casing(

@@ -29,6 +29,9 @@ class AbsoluteFactor:
     n_used: int
     """Rays or voxels behind it."""
 
+    def __str__(self):
+        return f"volume per unit of scale {self.value:.4g} ± {self.error:.1g} ({self.source})"
+
 
 def factor_from_transmission(
     measured: np.ndarray,
