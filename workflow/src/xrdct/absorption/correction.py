@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import AttenuationError
 from ..reconstruction.operator import ParallelBeam
-from .attenuation import check_transmission
+from .factor import check_transmission
 
 
 @dataclass(frozen=True)

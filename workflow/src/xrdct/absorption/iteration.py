@@ -37,13 +37,14 @@ def iterate(
     fit: Callable[[np.ndarray], np.ndarray],
     tolerance: float = 0.01,
     most: int = 5,
+    before: np.ndarray | float = 0.0,
 ) -> Settled:
     """Correct until the scales settle.
 
     Parameters
     ----------
     scales
-        Of the uncorrected volume, (phase, y, x).
+        To begin with, (phase, y, x).
     attenuate
         Scales to µ in 1/mm, (y, x).
     correct
@@ -57,6 +58,8 @@ def iterate(
         show the ringing at the edge of a casing, which goes on changing long after everything else has settled.
     most
         Passes at most.
+    before
+        ln T, (angle, position), of the correction that `scales` have seen; 0: none.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def iterate(
     """
     if most < 1:
         raise AttenuationError(f"at least one pass is needed, found {most}")
-    changes, before = [], 0.0
+    changes = []
     for _ in range(most):
         mu = attenuate(scales)
         corrected = correct(mu)
