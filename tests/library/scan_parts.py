@@ -33,7 +33,7 @@ def clean_sinogram(angles=ANGLES):
 
 
 def poisson_groups(*, dose, seed, air=5.0):
-    """Counts of four groups of pixels in the unit of `clean_sinogram`, air subtracted; (angle, position, K, channel)."""
+    """Counts of four groups of pixels, air subtracted, unit of `clean_sinogram`; (angle, position, K, channel)."""
     rng = np.random.default_rng(seed)
     expected = (clean_sinogram() + air)[:, :, None] * dose / K
     counts = rng.poisson(np.repeat(expected, K, axis=2))

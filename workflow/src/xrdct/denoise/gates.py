@@ -10,6 +10,8 @@ import numpy as np
 
 SMALLEST_INTENSITY, SMALLEST_PEAK = 0.5, 0.7
 """Shares of a planted grain's intensity and peak height that must be left."""
+FOOT = 0.05
+"""Channels below this share of the planted peak are not counted as its intensity."""
 
 Method = Callable[[np.ndarray], np.ndarray]
 """From parts [channel, part, y, x] to a volume [channel, y, x]."""
@@ -40,7 +42,8 @@ def grain_left(
     """
     added = method(plant_grain(parts, voxels, pattern)) - method(parts)
     there = added[:, voxels[0], voxels[1]].mean(axis=1)
-    return float(there.sum() / pattern.sum()), float(there[pattern.argmax()] / pattern.max())
+    peaks = pattern > FOOT * pattern.max()
+    return float(there[peaks].sum() / pattern[peaks].sum()), float(there[pattern.argmax()] / pattern.max())
 
 
 def plant_shift(parts: np.ndarray, patch: np.ndarray, shift: float) -> np.ndarray:

@@ -5,6 +5,7 @@ last checkpoint to the same result, bit by bit on one CPU with the same number o
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,7 +120,7 @@ class Training:
         return {
             "architecture": dict(self.network.architecture),
             "weights": _copy(self.network.state_dict()),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": deepcopy(self.optimiser.state_dict()),  # PyTorch hands out its own tensors
             "step": self.step,
             "history": list(self.history),
             "best": dict(self.best),
