@@ -1,0 +1,85 @@
+"""Which method a channel gets: the one that predicts the held-out parts best."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .baseline import blend, choose, features_of
+from .inference import outputs, spread
+from .low_rank import blend_channel, put_back
+from .scaling import Scales, noise_map
+from .splits import leave_one_out
+from .unet import UNet
+
+METHODS = ("none", "weights", "network", "network+weights", "joint")
+"""The mean of the parts as it is, truth-free weights of Gaussians, the network, weights with the network among them,
+and the blend with all channels' low-rank projection."""
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """One channel."""
+
+    channel: int
+    image: np.ndarray
+    """Shape (n, n), float32, the volume's unit."""
+    spread: np.ndarray
+    """Standard error from the spread of the leave-one-out results, same shape and unit."""
+    method: str
+    """Of `METHODS`."""
+    errors: dict[str, float]
+    """`baseline.held_out_error` of every method tried, units of volume squared; empty where there is no noise."""
+
+
+def denoise_best(
+    parts, scales: Scales, inside: np.ndarray, *, network: UNet | None = None, projected=None, turns: int = 4
+) -> Iterator[Denoised]:
+    """Denoise channel by channel, each with the method that does best on its held-out parts.
+
+    Parameters
+    ----------
+    parts
+        Shape (n_channels, K, n, n).
+    scales, inside
+        Of every channel; the voxels that count.
+    network
+        Trained; None: only methods without one.
+    projected
+        `low_rank.project_leave_one_out` of the parts; None: without the joint method.
+    turns
+        Quarter turns that the network averages over.
+    """
+    usable = set(scales.usable.tolist())
+    for channel in range(len(parts)):
+        values = np.asarray(parts[channel])
+        if channel not in usable:
+            yield Denoised(channel, values.mean(axis=0), 0 * values[0], "none", {})
+            continue
+        candidates = candidates_of(values, scales, inside, channel, network=network, turns=turns)
+        if projected is not None:
+            candidates["joint"] = blend_channel(values, np.asarray(projected[channel]), inside)
+        method, errors = choose(candidates, values, inside)
+        found = candidates[method]
+        yield Denoised(channel, found.mean(axis=0), spread(found), method, errors)
+
+
+def candidates_of(values, scales, inside, channel, *, network=None, turns=4) -> dict[str, np.ndarray]:
+    """Leave-one-out results of every method that looks at single channels, each of shape (K, n, n)."""
+    features = features_of(values)
+    candidates = {
+        "none": np.stack([leave_one_out(values, k) for k in range(len(values))]),
+        "weights": blend(features, values, inside)[0],
+    }
+    if network is not None:
+        found = outputs(network, values, scales, channel, turns=turns)
+        candidates["network"] = found
+        candidates["network+weights"] = blend(np.concatenate([features, found[:, None]], axis=1), values, inside)[0]
+    return candidates
+
+
+def guard(volume: np.ndarray, parts) -> np.ndarray:
+    """`low_rank.put_back` for a whole volume [channel, y, x] in memory: to be used wherever 'joint' was chosen."""
+    noise = np.stack([noise_map(np.asarray(values)) for values in parts])
+    fbp = np.stack([np.asarray(values).mean(axis=0) for values in parts])
+    return put_back(volume, fbp, noise)
