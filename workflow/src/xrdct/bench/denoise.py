@@ -14,10 +14,11 @@ import torch
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from ..denoise.baseline import blend, features_of
+from ..denoise.guard import put_back
 from ..denoise.inference import outputs
 from ..denoise.low_rank import blend_channel, project_leave_one_out
 from ..denoise.scaling import Scales, find_scales
-from ..denoise.selection import candidates_of, guard
+from ..denoise.selection import candidates_of
 from ..denoise.splits import Split, by_angle, by_group, interlaced_parts, reconstruct_parts
 from ..denoise.training import Schedule, Training, paper_schedule, train_channel_by_channel
 from ..denoise.unet import best_device, new_network
@@ -106,7 +107,7 @@ def judge(roll: JellyRoll, counts: int, *, seed: int, steps: int) -> dict[str, f
 
 
 def methods(parts: np.ndarray, *, seed: int, steps: int) -> dict[str, np.ndarray]:
-    """The volume that each method makes of the parts."""
+    """The volume that each method makes of the parts, with the guard and without."""
     scales = find_scales(parts, INSIDE)
     network = new_network(width=WIDTH, depth=DEPTH, seed=seed, device=best_device())
     Training(network, parts, scales, INSIDE, Schedule(steps=steps, seed=seed)).run()
@@ -117,9 +118,8 @@ def methods(parts: np.ndarray, *, seed: int, steps: int) -> dict[str, np.ndarray
         candidates["joint"] = blend_channel(values, projected[channel], INSIDE)
         for name, volume in found.items():
             volume[channel] = candidates[name].mean(axis=0)
-    found["joint, no guard"] = found["joint"]
-    found["joint"] = guard(found["joint"], parts)
-    return found
+    guarded = {name: put_back(volume, parts) for name, volume in found.items()}
+    return guarded | {f"{name} unguarded": volume for name, volume in found.items()}
 
 
 def structure(found: np.ndarray, clean: np.ndarray) -> float:

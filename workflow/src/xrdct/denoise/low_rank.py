@@ -1,27 +1,23 @@
-"""All channels at once: few patterns explain most voxels, and a guard gives back what they do not.
+"""All channels at once: few patterns explain most voxels.
 
 The channel axis holds more than the image axis, and is dangerous: a low-rank projection erases a phase that only a few
-voxels have, and pulls a local lattice parameter towards the common one. The guard cures the first, not the second.
-Offer the method only to data on which `gates` let it pass.
+voxels have, and pulls a local lattice parameter towards the common one. The `guard` cures the first and about halves
+the second. Offer the method only to data on which `gates` let it pass.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, maximum_filter1d
+from scipy.ndimage import gaussian_filter
 
 from .baseline import blend, filtered
-from .scaling import Scales, noise_map
+from .scaling import Scales
 from .splits import leave_one_out
 
 LARGEST_RANK = 32
 """Patterns looked at, at most."""
 ROWS = 32
 """Image rows in memory at a time."""
-THRESHOLD = 5.0
-"""Of the guard, in standard deviations: 3 costs 1 to 3 dB in a pilot and keeps little more."""
-PEAK = np.array([0.25, 0.7, 1.0, 0.7, 0.25])
-"""A peak of 2.9 channels FWHM along q, which the guard looks for."""
 
 
 @dataclass(frozen=True)
@@ -114,53 +110,10 @@ def blend_channel(values: np.ndarray, projected: np.ndarray, inside: np.ndarray)
     return blend(np.stack(features), values, inside)[0]
 
 
-def denoise_jointly(parts, scales: Scales, inside: np.ndarray, *, threshold: float = THRESHOLD) -> np.ndarray:
-    """Blend and guard for a whole volume in memory.
-
-    Parameters
-    ----------
-    parts
-        Shape (n_channels, K, n_y, n_x).
-    threshold
-        Of the guard, standard deviations; infinity: no guard.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (n_channels, n_y, n_x), float32.
-    """
+def denoise_jointly(parts, scales: Scales, inside: np.ndarray) -> np.ndarray:
+    """The blend of every channel, for a volume in memory and without the guard; shape (n_channels, n_y, n_x)."""
     projected = project_leave_one_out(parts, scales, inside)
-    result = np.stack([blend_channel(v, p, inside).mean(axis=0) for v, p in zip(parts, projected, strict=True)])
-    noise = np.stack([noise_map(values) for values in parts])
-    return put_back(result, np.asarray(parts).mean(axis=1), noise, threshold=threshold)
-
-
-def put_back(result: np.ndarray, fbp: np.ndarray, noise: np.ndarray, *, threshold: float = THRESHOLD) -> np.ndarray:
-    """Where the reconstruction has a peak along q that the result lacks, take the reconstruction.
-
-    The difference is matched to `PEAK` along q; where that exceeds `threshold` standard deviations, of either sign, the
-    five channels around it are put back as they were measured, with their noise.
-
-    Parameters
-    ----------
-    result, fbp, noise
-        Denoised volume, plain reconstruction and the standard deviation of its noise, shape (n_channels, n_y, n_x);
-        channels neighbours in q.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weight = np.where(noise > 0, 1 / noise**2, 0.0)
-    top = _correlated((fbp - result) * weight, PEAK)
-    bottom = np.sqrt(_correlated(weight, PEAK**2))
-    significance = np.abs(np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0))
-    found = maximum_filter1d(np.nan_to_num(significance), PEAK.size, axis=0, mode="constant") > threshold
-    return np.where(found, fbp, result).astype(np.float32)
-
-
-def _correlated(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Correlation along the channels, zero beyond the ends; NaN counts as zero."""
-    half = kernel.size // 2
-    padded = np.pad(np.nan_to_num(values), [(half, half), (0, 0), (0, 0)])
-    return sum(w * padded[k : k + len(values)] for k, w in enumerate(kernel))
+    return np.stack([blend_channel(v, p, inside).mean(axis=0) for v, p in zip(parts, projected, strict=True)])
 
 
 def _row_blocks(parts):

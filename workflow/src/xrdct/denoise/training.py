@@ -32,8 +32,8 @@ class Schedule:
     """Steps of the optimiser."""
     loss: str = "mse"
     """'mse' (what the theory of Noise2Inverse is about) or 'mae' (the paper's)."""
-    learning_rate: float = 1e-3
-    """Of Adam."""
+    learning_rate: float = 3e-3
+    """Of Adam; in 1500 steps a dB better than 1e-3, the paper's."""
     decay: float = 0.4
     """Last share of the steps over which the learning rate falls to zero; 0: it stays."""
     batch: int = 1
@@ -51,7 +51,15 @@ def paper_schedule(n_parts: int, *, first: bool, seed: int = 0) -> Schedule:
     """The NCA paper's for one channel: MAE, Adam at 1e-3, batch 1; an epoch is every pair of the channel once."""
     epoch = n_parts - 1  # one pair is held out
     epochs = PAPER_EPOCHS if first else PAPER_EPOCHS_MORE
-    return Schedule(steps=epochs * epoch, loss="mae", decay=0.0, check_every=epoch, patience=PAPER_PATIENCE, seed=seed)
+    return Schedule(
+        steps=epochs * epoch,
+        loss="mae",
+        learning_rate=1e-3,
+        decay=0.0,
+        check_every=epoch,
+        patience=PAPER_PATIENCE,
+        seed=seed,
+    )
 
 
 class Training:
