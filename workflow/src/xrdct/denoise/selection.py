@@ -53,18 +53,24 @@ def denoise_best(
     turns
         Quarter turns that the network averages over.
     """
-    usable = set(scales.usable.tolist())
     for channel in range(len(parts)):
+        own = None if projected is None else np.asarray(projected[channel])
         values = np.asarray(parts[channel])
-        if channel not in usable:
-            yield Denoised(channel, values.mean(axis=0), 0 * values[0], "none", {})
-            continue
-        candidates = candidates_of(values, scales, inside, channel, network=network, turns=turns)
-        if projected is not None:
-            candidates["joint"] = blend_channel(values, np.asarray(projected[channel]), inside)
-        method, errors = choose(candidates, values, inside)
-        found = candidates[method]
-        yield Denoised(channel, found.mean(axis=0), spread(found), method, errors)
+        yield denoise_channel(values, scales, inside, channel, network=network, projected=own, turns=turns)
+
+
+def denoise_channel(
+    values: np.ndarray, scales: Scales, inside: np.ndarray, channel: int, *, network=None, projected=None, turns=4
+) -> Denoised:
+    """One channel of `denoise_best`: its parts and their projections of shape (K, n, n)."""
+    if channel not in scales.usable:
+        return Denoised(channel, values.mean(axis=0), 0 * values[0], "none", {})
+    candidates = candidates_of(values, scales, inside, channel, network=network, turns=turns)
+    if projected is not None:
+        candidates["joint"] = blend_channel(values, projected, inside)
+    method, errors = choose(candidates, values, inside)
+    found = candidates[method]
+    return Denoised(channel, found.mean(axis=0), spread(found), method, errors)
 
 
 def candidates_of(values, scales, inside, channel, *, network=None, turns=4) -> dict[str, np.ndarray]:
