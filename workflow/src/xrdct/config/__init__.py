@@ -2,7 +2,8 @@
 
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
-Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `maps`.
+Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
+`maps`.
 """
 
 import json
@@ -15,6 +16,7 @@ from ..errors import ConfigError
 from .absorption import Absorption, Casing, Fill
 from .base import PlainName, Positive, Section
 from .beamline import Beam, Calibrate, Detector, Raw
+from .denoise import Denoise
 from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
 from .maps import PRESETS, Report, Window, Windows
@@ -27,6 +29,7 @@ __all__ = [
     "Calibrate",
     "Casing",
     "Config",
+    "Denoise",
     "Detector",
     "Fill",
     "Fit",
@@ -63,6 +66,7 @@ class Config(Section):
     windows: Windows = Windows(preset="lithiated-graphite")
     fit: Fit = Fit()
     absorption: Absorption = Absorption()
+    denoise: Denoise = Denoise()
     report: Report = Report()
 
     @model_validator(mode="after")
