@@ -350,7 +350,7 @@ def test_shares_of_a_region_must_sum_to_one():
             "lattice: NMC occurs nowhere",
         ),
         ({"calibrant": {"phase": "CeO3"}}, "CeO3.cif: no such structure"),
-        ({"cell": {"grains": [{"phase": "Si", "x_mm": 0, "y_mm": 0, "radius_mm": 0.1}]}}, "Si.cif: no such structure"),
+        ({"cell": {"grains": [{"phase": "nothing", "x_mm": 0, "y_mm": 0, "radius_mm": 0.1}]}}, "nothing.cif: no such structure"),
     ],
 )
 def test_phases_that_there_are_not_are_refused_before_anything_is_written(tmp_path, change, message):

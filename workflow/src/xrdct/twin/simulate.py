@@ -106,7 +106,7 @@ def parameters_stamp(parameters: Parameters, names: list[str]) -> str:
     digest = hashlib.sha256(json.dumps(parameters.model_dump(mode="json")).encode())
     phases = {*names, parameters.calibrant.phase} - set(parameters.amorphous)
     for path in [
-        *sorted(Path(__file__).parent.glob("*.py")),
+        *sorted(Path(__file__).parent.rglob("*.py")),
         *map(structure_path, sorted(set(map(structure_of, phases)))),
     ]:
         digest.update(path.read_bytes())

@@ -1,0 +1,70 @@
+"""A whole simulated beamtime."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from ...config import Section
+from .artefacts import Artefacts
+from .cell import Cell
+from .state import State
+from .station import Beam, Calibrant, Detector, Files, Instrument, Scan
+from .types import NotNegative, Positive
+
+SEPARATOR = "separator"
+ELECTROLYTE = "electrolyte"
+"""The two materials without a crystal structure."""
+
+
+class Amorphous(Section):
+    """A material without lattice: one Gaussian halo and its Compton scattering."""
+
+    q: Positive
+    """Centre of the halo in 1/Å."""
+    fwhm: Positive
+    """1/Å."""
+    height: NotNegative
+    """Top of the halo in e²/Å³."""
+    electrons: NotNegative
+    """Electrons per Å³: what the Compton scattering tends to at large q."""
+    formula: str | None = None
+    """Sum formula, for the attenuation: C2H4."""
+    density: Positive | None = None
+    """g/cm³ of the material as it fills its layer, pores included; for the attenuation."""
+
+
+class Parameters(Section):
+    """A simulated beamtime."""
+
+    sample: str = "twin"
+    """Name of the cell."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    """Seed of all random numbers; the same seed gives the same bytes in any order of work."""
+    cell: Cell
+    states: tuple[State, ...]
+    scan: Scan
+    detector: Detector
+    beam: Beam
+    instrument: Instrument
+    amorphous: dict[str, Amorphous]
+    """`separator` and `electrolyte`."""
+    artefacts: Artefacts = Artefacts()
+    calibrant: Calibrant = Calibrant()
+    files: Files = Files()
+
+    @model_validator(mode="after")
+    def _whole(self):
+        missing = {SEPARATOR, ELECTROLYTE} - set(self.amorphous)
+        if missing:
+            raise ValueError(f"amorphous: {', '.join(sorted(missing))} must be described")
+        names = [state.scan for state in self.states]
+        if len(set(names)) != len(names) or not names:
+            raise ValueError(f"states: every scan needs a name of its own, found {names}")
+        if self.scan.starts_deg is not None and len(self.scan.starts_deg) != self.scan.n_subsets:
+            raise ValueError(f"scan.starts_deg: {len(self.scan.starts_deg)} angles for {self.scan.n_subsets} subsets")
+        return self
+
+    @property
+    def cor(self) -> float:
+        """Centre of rotation in positions, from the centre of the first column."""
+        return (self.scan.n_positions - 1) / 2 + self.scan.cor_offset_px
