@@ -101,6 +101,12 @@ def form_factor(element: str, q: np.ndarray) -> np.ndarray:
 
 def powder_lines(crystal: Crystal, q_max: float) -> Lines:
     """Lines up to `q_max` (1/Å): the sum of |F|²/(V² q²) over every reflection of the full sphere."""
+    _, q, intensity = reflections(crystal, q_max)
+    return _group(q, intensity)
+
+
+def reflections(crystal: Crystal, q_max: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every reflection of the full sphere up to `q_max`: indices (n, 3), q in 1/Å, |F|²/(V² q²) in e²/Å⁴."""
     reciprocal = np.linalg.inv(metric_tensor(crystal.cell))
     # |h| <= q a / 2 pi, from h = a . q / 2 pi; the same for k and l.
     limits = np.floor(q_max * crystal.cell[:3] / (2 * np.pi)).astype(int)
@@ -115,7 +121,7 @@ def powder_lines(crystal: Crystal, q_max: float) -> Lines:
     ):
         damping = np.exp(-b_iso * (q / (4 * np.pi)) ** 2)
         amplitude += occupancy * form_factor(element, q) * damping * np.exp(2j * np.pi * hkl @ position)
-    return _group(q, np.abs(amplitude) ** 2 / (crystal.volume * q) ** 2)
+    return hkl, q, np.abs(amplitude) ** 2 / (crystal.volume * q) ** 2
 
 
 def _group(q: np.ndarray, intensity: np.ndarray) -> Lines:

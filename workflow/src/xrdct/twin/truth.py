@@ -1,58 +1,19 @@
 """The truth of one scan: all that the pipeline is to find again. Axes and signs are those of `xrdct.geometry`."""
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles
 from .cell import SUB_VOXELS, box_mean, region_maps, region_names
-from .detector import Defects, Pixels, wavelength
+from .detector import Defects, wavelength
 from .files import STAMP
 from .frames import air_pattern
 from .parameters import Detector, Parameters, State
 from .patterns import lattice_of
-from .scattering import Scatterer
+from .sample import Sample, Station
 from .upsets import lost_frames
-
-
-@dataclass(frozen=True)
-class Station:
-    """What all scans of a beamtime share."""
-
-    pixels: Pixels
-    defects: Defects
-    q: np.ndarray
-    """Grid of the patterns, 1/Å."""
-    names: list[str]
-    """Materials."""
-
-
-@dataclass(frozen=True)
-class Straight:
-    """What the direct beam meets, shape (n_subsets, n_projections, n_positions, …), columns in order of position."""
-
-    path_lengths: np.ndarray
-    """mm of each material."""
-    transmission: np.ndarray
-    """Averaged over the width of the beam, which the rim of the cell fills in part."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The cell in one state, and what the beam meets of it."""
-
-    maps: np.ndarray
-    """Volume fractions on the phantom's grid, [y, x, material]."""
-    nominal: Straight
-    """Where the motors say: what the truth holds."""
-    driven: Straight
-    """Where the beam really was."""
-    patterns: np.ndarray
-    """e²/Å³, shape (n_materials, n_q)."""
-    scatterer: Scatterer
-    """What the frames are made from."""
 
 
 def bad_pixel_mask(detector: Detector, defects: Defects) -> np.ndarray:
@@ -141,7 +102,8 @@ def _acquisition(parameters: Parameters, station: Station, state: State) -> dict
     """How it was measured: (dims, values, unit) by name."""
     scan, detector, defects = parameters.scan, parameters.detector, station.defects
     pixel = ("row", "column_px")
-    lost = np.stack([lost_frames(parameters, state, k + 1) for k in range(scan.n_subsets)])
+    n_frames = scan.n_projections * scan.n_positions
+    lost = np.stack([lost_frames(parameters, state.scan, k + 1, n_frames) for k in range(scan.n_subsets)])
     lost = lost.reshape(scan.n_subsets, scan.n_projections, scan.n_positions)
     return {
         "cor": ((), parameters.cor, "pixels from the centre of the first column"),

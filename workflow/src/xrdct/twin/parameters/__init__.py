@@ -9,6 +9,7 @@ from .beamtime import ELECTROLYTE, SEPARATOR, Amorphous, Parameters
 from .cell import Cell, Grain, Pin, Stretch
 from .load import PRESETS, load_parameters
 from .parts import chosen_scans, first_lines
+from .series import Anchor, Cycler, Series
 from .state import Change, LatticeParameters, Region, State
 from .station import Beam, Calibrant, Detector, Files, Instrument, Scan
 
@@ -18,6 +19,7 @@ __all__ = [
     "SEPARATOR",
     "Air",
     "Amorphous",
+    "Anchor",
     "Artefacts",
     "Attenuation",
     "BadPixels",
@@ -25,6 +27,7 @@ __all__ = [
     "Calibrant",
     "Cell",
     "Change",
+    "Cycler",
     "Detector",
     "Files",
     "Grain",
@@ -36,6 +39,7 @@ __all__ = [
     "Pin",
     "Region",
     "Scan",
+    "Series",
     "State",
     "Stretch",
     "Truncated",

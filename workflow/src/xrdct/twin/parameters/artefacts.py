@@ -52,6 +52,9 @@ class Parallax(Section):
     """Factor on every depth: 1 is nature, 0 is none, −1 turns the detector to the other side."""
 
 
+March = Annotated[float, Field(ge=0.5, le=1.5)]
+
+
 class Lost(Section):
     """Frames that are lost at random."""
 
@@ -95,3 +98,6 @@ class Artefacts(Section):
     """Rings move with depth; null: all matter scatters from the axis."""
     spots: dict[str, Positive] = Field(default={})
     """Materials of few grains, and how many crystallites per mm of path shine into each degree of a ring."""
+    texture: dict[str, March] = Field(default={})
+    """Phases whose flakes lie in the plane of the foil, and March & Dollase's r of each: 1 is none, graphite of a
+    calendered electrode has some 0.6 to 0.9, above 1 flakes stand on edge. Their 00l rings become arcs."""

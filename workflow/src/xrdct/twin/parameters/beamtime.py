@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from ...config import Section
 from .artefacts import Artefacts
 from .cell import Cell
+from .series import Cycler, Series
 from .state import State
 from .station import Beam, Calibrant, Detector, Files, Instrument, Scan
 from .types import NotNegative, Positive
@@ -51,6 +52,10 @@ class Parameters(Section):
     artefacts: Artefacts = Artefacts()
     calibrant: Calibrant = Calibrant()
     files: Files = Files()
+    cycler: Cycler | None = None
+    """What charges the cell during `series`; null: nothing."""
+    series: tuple[Series, ...] = ()
+    """Points and lines against time, besides the scans."""
 
     @model_validator(mode="after")
     def _whole(self):
@@ -63,6 +68,24 @@ class Parameters(Section):
         if self.scan.starts_deg is not None and len(self.scan.starts_deg) != self.scan.n_subsets:
             raise ValueError(f"scan.starts_deg: {len(self.scan.starts_deg)} angles for {self.scan.n_subsets} subsets")
         return self
+
+    @model_validator(mode="after")
+    def _series_fit(self):
+        names = [state.scan for state in self.states]
+        if self.series and self.cycler is None:
+            raise ValueError("series: without a `cycler` nothing changes; describe its course")
+        strange = [anchor.state for anchor in (self.cycler.course if self.cycler else ()) if anchor.state not in names]
+        if strange:
+            raise ValueError(f"cycler.course: no state is called {', '.join(strange)}; there are {', '.join(names)}")
+        every = names + [series.name for series in self.series]
+        if len(set(every)) != len(every):
+            raise ValueError(f"series: every scan and series needs a name of its own, found {every}")
+        return self
+
+    @property
+    def scans(self) -> tuple[State, ...]:
+        """The states in which the cell is scanned."""
+        return tuple(state for state in self.states if state.scanned)
 
     @property
     def cor(self) -> float:

@@ -16,15 +16,19 @@ def first_lines(parameters: Parameters, n_lines: int) -> Parameters:
 
 
 def chosen_scans(parameters: Parameters, names: list[str]) -> Parameters:
-    """The same beamtime with only the scans of these names.
+    """The same beamtime with only the scans and series of these names.
 
     Raises
     ------
     ConfigError
-        When there is no such scan.
+        When there is no such scan or series.
     """
-    known = [state.scan for state in parameters.states]
+    known = [state.scan for state in parameters.scans] + [series.name for series in parameters.series]
     strange = [name for name in names if name not in known]
     if strange:
-        raise ConfigError(f"no scan is called {', '.join(strange)}; there are {', '.join(known)}")
-    return parameters.model_copy(update={"states": tuple(s for s in parameters.states if s.scan in names)})
+        raise ConfigError(f"no scan or series is called {', '.join(strange)}; there are {', '.join(known)}")
+    states = tuple(s.model_copy(update={"scanned": s.scanned and s.scan in names}) for s in parameters.states)
+    if parameters.cycler is None:
+        states = tuple(state for state in states if state.scanned)
+    series = tuple(one for one in parameters.series if one.name in names)
+    return parameters.model_copy(update={"states": states, "series": series})

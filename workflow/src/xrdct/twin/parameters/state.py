@@ -68,6 +68,8 @@ class State(Section):
     lattice: dict[str, LatticeParameters] = Field(default={})
     """Lattice parameters of this state, by structure."""
 
+    scanned: bool = True
+    """Whether the cell is scanned in this state; false: it is only passed on the cycler's course."""
     later: tuple[Change, ...] = ()
     """How the cell changes during the scan; null keeps what was before."""
 

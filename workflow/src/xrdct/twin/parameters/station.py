@@ -112,3 +112,6 @@ class Files(Section):
     format: Literal["bliss", "hdf5", "cbf"] = "bliss"
     """bliss: ESRF master files with the detector's own files; hdf5: one stack per subset, counters beside it; cbf: a
     folder of CBF files per subset, counters in their headers."""
+    frames_per_file: Annotated[int, Field(ge=1)] | None = None
+    """bliss: frames in each of the detector's files; null: all of a subset in one. A run that is stopped goes on after
+    the last whole file, so choose some for big scans."""
