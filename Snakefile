@@ -15,6 +15,7 @@ include: "workflow/rules/integrate.smk"
 include: "workflow/rules/assemble.smk"
 include: "workflow/rules/reconstruct.smk"
 include: "workflow/rules/windows.smk"
+include: "workflow/rules/fit.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -24,3 +25,9 @@ rule all:
         rules.calibrate.output.cake,
         expand(rules.draw_scan.output, scan=scan_names(scans)),
         rules.draw_overview.output,
+        expand(rules.draw_fit.output, scan=scan_names(scans), stage="first")
+        if cfg.fit.chosen()
+        else [],
+        expand(rules.draw_subsets.output, scan=scan_names(scans))
+        if cfg.reconstruct.each_subset
+        else [],

@@ -103,7 +103,7 @@ def demo(options, _rest) -> int:
     print(
         f"\nThe demo beamtime is done.\n"
         f"  maps     {folder}/results/<scan>/windows/maps.zarr\n"
-        f"  volumes  {folder}/results/<scan>/reconstruct/volume.zarr\n"
+        f"  volumes  {folder}/results/<scan>/reconstruct/first/volume.zarr\n"
         f"  figures  {folder}/results/figures/overview.png and {folder}/results/<scan>/figures/\n"
         f"  report   {folder}/report.html\n"
         f"  truth    {folder}/truth/"

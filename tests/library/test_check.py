@@ -44,6 +44,9 @@ def test_table_and_root_are_found_from_where_their_docstrings_say(tmp_path, monk
     assert check_beamtime(path.relative_to(tmp_path)).problems == []
 
 
+LOST_PHASE = {"name": "mine", "q_min": 1.6, "q_max": 2.2, "phases": [{"name": "LiC7"}, {"name": "LiC6"}]}
+
+
 @pytest.mark.parametrize(
     ("changes", "n_problems", "part"),
     [
@@ -63,6 +66,7 @@ def test_table_and_root_are_found_from_where_their_docstrings_say(tmp_path, monk
         ({"integrate": {"n_bin": 3}}, 1, "integrate.n_bin: unknown key, did you mean `n_bins`?"),
         ({"integrate": {"q_min": 9}}, 1, "q_min (9.0 1/Å) must be below q_max"),
         ({"beam": {"energy_kev": 1}}, 1, "beam.energy_kev: "),
+        ({"fit": {"phase_set": LOST_PHASE}}, 1, "fit: phase set 'mine': phase 'LiC7': "),
         ({"assemble": {"air_positions": 4}}, 1, "air_positions = 4 at either edge leaves nothing of 8 positions"),
         ({"report": {"phases": ["graphite", "LiC7"]}}, 1, "report.phases: "),
         ({"report": {"colormap": "virids"}}, 1, "report.colormap: matplotlib knows no 'virids'"),

@@ -155,3 +155,35 @@ def test_spelling_of_numbers_and_order_of_keys_do_not_change_canonical_settings(
 def test_a_default_written_out_changes_nothing():
     written = validate(settings(integrate={"trim": 0.2, "n_bins": 400}))
     assert canonical_json(written) == canonical_json(validate(settings()))
+
+
+CU = {"name": "Cu", "free": {"a": [3.61, 3.62]}}
+SET = {"name": "mine", "q_min": 1.6, "q_max": 3.2, "phases": [CU]}
+PEAK = {"name": "PE", "q": 1.7, "q_limits": [1.68, 1.72], "fwhm": 0.02, "fwhm_limits": [0.01, 0.05]}
+
+
+@pytest.mark.parametrize(
+    ("fit", "message"),
+    [
+        ({"preset": "nca-8", "phase_set": SET}, "give either `preset` or `phase_set`"),
+        ({"preset": "nca-9"}, "Input should be 'nca-13'"),
+        ({"phase_set": SET | {"phases": []}}, "at least 1 item"),
+        ({"phase_set": SET | {"phases": [CU, CU]}}, "two phases or peaks are called Cu"),
+        ({"phase_set": SET | {"q_min": 3.3}}, r"q_min \(3.3\) must be below q_max"),
+        ({"phase_set": SET | {"q_max": 5.0}}, r"lies outside integrate.q_min–q_max \(0.5–3.85 1/Å\)"),
+        ({"phase_set": SET | {"phases": [CU | {"free": {"a": [3.7, 3.6]}}]}}, "lower limit"),
+        ({"phase_set": SET | {"phases": [CU | {"per_voxel": ["c"]}]}}, "per_voxel names c"),
+        ({"phase_set": SET | {"phases": [CU | {"size_nm": 20}]}}, "must lie in size_limits_nm"),
+        ({"phase_set": SET | {"peaks": [PEAK | {"q": 1.8}]}}, "q .1.8. must lie in q_limits"),
+        ({"phase_set": SET | {"peaks": [PEAK | {"q": 1.5, "q_limits": [1.4, 1.6]}]}}, "leave the range"),
+        ({"mask_threshold": 1.0}, "less than 1"),
+    ],
+)
+def test_a_fit_that_contradicts_itself_is_refused(fit, message):
+    with pytest.raises(ConfigError, match=message):
+        validate(settings(fit=fit))
+
+
+def test_a_misspelt_key_of_a_phase_is_named_with_its_place():
+    found = problems(fit={"phase_set": SET | {"phases": [CU | {"fre": {}}]}})
+    assert found[0].startswith("config.yaml: fit.phase_set.phases.0.fre: unknown key")

@@ -111,3 +111,19 @@ def test_interlaced_subsets_fill_the_span_with_one_step(n_projections, n_subsets
 def test_no_projections_or_no_subsets_are_refused(counts):
     with pytest.raises(GeometryError, match=f"got {counts[0]} and {counts[1]}"):
         geometry.interlaced_angles(*counts)
+
+
+@pytest.mark.parametrize(
+    ("angles", "hole"),
+    [
+        (np.arange(0, 180, 0.45), None),
+        (np.arange(0, 360, 3.6), None),
+        (np.arange(16) * 11.25, None),  # coarse but even: one subset of a scan
+        (np.arange(0, 150, 1.0), (149.0, 180.0)),
+        (np.r_[np.arange(0, 60, 1.0), np.arange(72, 180, 1.0)], (59.0, 72.0)),
+        (np.arange(5) * 36.0, (0.0, 36.0)),
+        ([12.0], (12.0, 192.0)),
+    ],
+)
+def test_holes_in_a_half_turn_are_found_and_coarse_even_steps_are_none(angles, hole):
+    assert geometry.missing_angles(np.asarray(angles)) == (None if hole is None else pytest.approx(hole))

@@ -18,6 +18,7 @@ from snakemake.exceptions import WorkflowError
 from xrdct import config as settings
 from xrdct.errors import XrdctError
 from xrdct.io.frames import files_behind, raw_path
+from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
 from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
 
@@ -43,6 +44,7 @@ rows = {(row.scan, str(row.subset)): row for row in scans}
 wildcard_constraints:
     scan="|".join(map(re.escape, scan_names(scans))),
     subset=r"\d+",
+    stage=r"first|corrected|subset\d+",
 
 
 def raw_file(name):
@@ -62,6 +64,29 @@ def frame_files(wildcards):
     """The file of the table's row and the files it links to: a change in any of them is a change of the frames."""
     row = rows[wildcards.scan, wildcards.subset]
     return files_behind(raw_file(row.file), row.dataset)
+
+
+def final_volume(suffix):
+    """Store ('zarr') or manifest ('json') of the volume that maps and figures are made from."""
+    return f"results/{{scan}}/reconstruct/first/volume.{suffix}"
+
+
+def subset_volumes(suffix):
+    """Input function: the volumes of every subset of a scan alone."""
+    return lambda wildcards: [
+        f"results/{wildcards.scan}/reconstruct/subset{row.subset}/volume.{suffix}"
+        for row in subsets_of(scans, wildcards.scan)
+    ]
+
+
+def structure_files():
+    """The CIFs of the phase set that is fitted."""
+    chosen = cfg.fit.chosen()
+    return (
+        [str(structure_path(phase.structure or phase.name)) for phase in chosen.phases]
+        if chosen
+        else []
+    )
 
 
 def subset_paths(pattern):

@@ -6,12 +6,12 @@ rule reconstruct:
         manifest=rules.assemble.output.manifest,
         store=ancient(rules.assemble.output.store),
     output:
-        store=directory("results/{scan}/reconstruct/volume.zarr"),
-        manifest="results/{scan}/reconstruct/volume.json",
+        store=directory("results/{scan}/reconstruct/{stage}/volume.zarr"),
+        manifest="results/{scan}/reconstruct/{stage}/volume.json",
     log:
-        "logs/{scan}/reconstruct.log",
+        "logs/{scan}/reconstruct_{stage}.log",
     benchmark:
-        "benchmarks/{scan}/reconstruct.tsv"
+        "benchmarks/{scan}/reconstruct_{stage}.tsv"
     conda:
         "../../envs/gpu.yaml"
     threads: 16
@@ -19,9 +19,16 @@ rule reconstruct:
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=240,
     params:
-        cfg=canonical_json(cfg.reconstruct),
+        cfg=lambda wildcards: canonical_json(
+            {
+                "stage": wildcards.stage,
+                "settings": cfg.reconstruct.model_dump(
+                    mode="json", exclude={"each_subset"}
+                ),
+            }
+        ),
         code=script_hash("reconstruct"),
     message:
-        "Reconstructing {wildcards.scan}"
+        "Reconstructing {wildcards.scan}, {wildcards.stage}"
     script:
         "../scripts/reconstruct.py"

@@ -6,8 +6,8 @@ rule draw_scan:
         sinogram_manifest=rules.assemble.output.manifest,
         sinogram=ancient(rules.assemble.output.store),
         quality=ancient(rules.assemble.output.quality),
-        volume_manifest=rules.reconstruct.output.manifest,
-        volume=ancient(rules.reconstruct.output.store),
+        volume_manifest=final_volume("json"),
+        volume=ancient(final_volume("zarr")),
         maps_manifest=rules.map_windows.output.manifest,
         maps=ancient(rules.map_windows.output.store),
     output:
@@ -49,6 +49,87 @@ rule draw_scan:
         "Drawing the figures of {wildcards.scan}"
     script:
         "../scripts/draw_scan.py"
+
+
+rule draw_subsets:
+    input:
+        manifests=subset_volumes("json"),
+        volumes=ancient(subset_volumes("zarr")),
+    output:
+        report(
+            "results/{scan}/figures/subsets.png",
+            caption="../report/subsets.rst",
+            category="{scan}",
+            labels={"figure": "7 subsets alone"},
+        ),
+    log:
+        "logs/{scan}/draw_subsets.log",
+    benchmark:
+        "benchmarks/{scan}/draw_subsets.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        cfg=canonical_json(
+            {
+                "windows": [
+                    window.model_dump(mode="json") for window in cfg.windows.all()
+                ],
+                "background": cfg.windows.background,
+                "colormap": cfg.report.colormap,
+            }
+        ),
+        code=script_hash("draw_subsets"),
+    message:
+        "Drawing the subsets of {wildcards.scan}"
+    script:
+        "../scripts/draw_subsets.py"
+
+
+rule draw_fit:
+    input:
+        manifest=rules.fit.output.manifest,
+        maps=ancient(rules.fit.output.store),
+        structures=structure_files(),
+    output:
+        pattern=report(
+            "results/{scan}/figures/fit_{stage}_pattern.png",
+            caption="../report/fit_pattern.rst",
+            category="{scan}",
+            labels={"figure": "4 fit of the mean pattern, {stage}"},
+        ),
+        phases=report(
+            "results/{scan}/figures/fit_{stage}_phases.png",
+            caption="../report/fit_phases.rst",
+            category="{scan}",
+            labels={"figure": "5 phases, {stage}"},
+        ),
+        cells=report(
+            "results/{scan}/figures/fit_{stage}_cells.png",
+            caption="../report/fit_cells.rst",
+            category="{scan}",
+            labels={"figure": "6 cells, {stage}"},
+        ),
+    log:
+        "logs/{scan}/draw_fit_{stage}.log",
+    benchmark:
+        "benchmarks/{scan}/draw_fit_{stage}.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        cfg=canonical_json(
+            {
+                "phase_set": cfg.fit.chosen()
+                and cfg.fit.chosen().model_dump(mode="json"),
+                "colormap": cfg.report.colormap,
+            }
+        ),
+        code=script_hash("draw_fit"),
+    message:
+        "Drawing the fit of {wildcards.scan}"
+    script:
+        "../scripts/draw_fit.py"
 
 
 rule draw_overview:

@@ -3,8 +3,8 @@
 
 rule map_windows:
     input:
-        manifest=rules.reconstruct.output.manifest,
-        store=ancient(rules.reconstruct.output.store),
+        manifest=final_volume("json"),
+        store=ancient(final_volume("zarr")),
     output:
         store=directory("results/{scan}/windows/maps.zarr"),
         manifest="results/{scan}/windows/maps.json",

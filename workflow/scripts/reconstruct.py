@@ -1,4 +1,4 @@
-"""sinogram.zarr to volume.zarr."""
+"""sinogram.zarr to volume.zarr; the stage 'subset2' takes the lines of the second subset alone."""
 
 import json
 
@@ -12,8 +12,10 @@ from xrdct.logbook import logbook, progress
 from xrdct.reconstruction.backend import OPTIONS, reconstruct_blocks
 
 
-def main(sinogram_store, sinogram_manifest, store, manifest, *, settings):
+def main(sinogram_store, sinogram_manifest, store, manifest, *, settings, stage="first"):
     sinogram = read_store(sinogram_store, "sinogram")
+    if stage.startswith("subset"):
+        sinogram = sinogram.isel(angle=sinogram.subset.values == int(stage.removeprefix("subset")))
     n_positions = sinogram.sizes["position"]
     # The sinogram stays on disk and is read in blocks of channels. The volume is the one large array in memory: in the
     # store it is cut along y and x, and each of its chunks holds all channels.
@@ -30,7 +32,7 @@ def main(sinogram_store, sinogram_manifest, store, manifest, *, settings):
     for channels, block in blocks:
         volume[..., channels] = block
     write_store(
-        to_dataset(volume, sinogram),
+        to_dataset(volume, sinogram, stage),
         store,
         manifest,
         kind="volume",
@@ -45,7 +47,7 @@ def chosen_options(settings):
     return {name: named[name] for name in OPTIONS[settings["method"]] if named[name] is not None}
 
 
-def to_dataset(volume, sinogram):
+def to_dataset(volume, sinogram, stage):
     """The store's form: local patterns [y, x, q], row 0 at the largest y, origin on the rotation axis."""
     axis = pixel_centres(volume.shape[0], sinogram.attrs["step_mm"])
     return xr.Dataset(
@@ -55,7 +57,7 @@ def to_dataset(volume, sinogram):
             "x": ("x", axis, {"units": "mm"}),
             "q": ("q", sinogram.q.values, {"units": "1/angstrom"}),
         },
-        attrs={"stage": "first", "voxel_mm": sinogram.attrs["step_mm"]},
+        attrs={"stage": stage, "voxel_mm": sinogram.attrs["step_mm"]},
     )
 
 
@@ -67,5 +69,5 @@ if __name__ == "__main__":
             snakemake.input.manifest,
             snakemake.output.store,
             snakemake.output.manifest,
-            settings=json.loads(snakemake.params.cfg),
+            **json.loads(snakemake.params.cfg),
         )

@@ -14,7 +14,7 @@ from scipy.linalg import helmert
 
 from .consistency import Agreement, agree, disagreement, spectra
 from .errors import GeometryError
-from .geometry import LARGEST_GAP_DEG
+from .geometry import missing_angles
 
 log = logging.getLogger(__name__)
 
@@ -227,13 +227,11 @@ def _refuse_too_few(angles):
     """The axis is found from a half turn, modulo which the angles may leave no wide gap."""
     if angles.size < LEAST_LINES:
         raise GeometryError(f"{angles.size} projections are too few to find the centre of rotation; set assemble.cor")
-    folded = np.sort(angles % 180.0)
-    ahead = np.diff(folded, append=folded[0] + 180.0)
-    if ahead.max() > LARGEST_GAP_DEG:
-        start = folded[ahead.argmax()]
+    hole = missing_angles(angles)
+    if hole is not None:
         raise GeometryError(
-            f"no projection between {start:.2f}° and {start + ahead.max():.2f}° (modulo 180°): the centre of rotation "
-            f"needs a half turn with gaps of at most {LARGEST_GAP_DEG:g}°; set assemble.cor"
+            f"no projection between {hole[0]:.2f}° and {hole[1]:.2f}° (modulo 180°): the centre of rotation needs a "
+            "half turn; set assemble.cor"
         )
 
 

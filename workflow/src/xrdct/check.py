@@ -16,6 +16,7 @@ from .calibration.detector import LEAST_VALID, detector_from
 from .check_frames import check_frames, shape_problem
 from .config import Config, Section, load
 from .errors import ConfigError, RawDataError, TableError, XrdctError
+from .fit.phase_set import load_phase_set
 from .io.frames import open_frames, raw_path, read_image
 from .io.poni import read_poni
 from .phases import read_structure
@@ -72,6 +73,7 @@ def check_beamtime(config_path: str | Path, *, working_folder: str | Path = ".")
     root = _raw_root(sections["raw"], Path(working_folder), origin, found)
     shape = _check_detector(sections["detector"], root, origin, found)
     _check_calibration(sections, root, shape, origin, found)
+    _check_fit(sections["fit"], origin, found)
     _check_report(sections["report"], origin, found)
     table = settings.get("scans", Config.model_fields["scans"].default)
     _check_table(config_path.parent / str(table), sections, root, shape, found)
@@ -159,6 +161,16 @@ def _check_image(
     if shape is not None and image.shape != shape:
         found.problems.append(f"{where}{path}: {shape_problem(image.shape, shape)}")
     return image
+
+
+def _check_fit(fit: Section | None, origin: str, found: Findings) -> None:
+    chosen = fit.chosen() if fit is not None else None
+    if chosen is None:
+        return
+    try:
+        load_phase_set(chosen)
+    except ConfigError as error:
+        found.add(f"{origin}fit: ", error)
 
 
 def _check_report(report: Section | None, origin: str, found: Findings) -> None:

@@ -66,9 +66,7 @@ def weight_fractions(scales: np.ndarray, densities: np.ndarray) -> np.ndarray:
     """
     scales, densities = np.asarray(scales, dtype=float), np.asarray(densities, dtype=float)
     if densities.shape != scales.shape[:1] or not (densities > 0).all():
-        raise ConfigError(
-            f"weight_fractions needs a positive density for each of {scales.shape[:1]}, found {densities}"
-        )
+        raise ConfigError(f"weight_fractions needs one positive density for each of {len(scales)}, found {densities}")
     if (scales < 0).any():
         raise ConfigError(f"weight_fractions needs scales that are not negative, found {np.nanmin(scales):g}")
     mass = scales * densities.reshape(-1, *[1] * (scales.ndim - 1))

@@ -27,3 +27,11 @@ class CalibrationError(XrdctError, RuntimeError):
 
 class StoreError(XrdctError, OSError):
     """A store is damaged, incomplete, or not of the form that a step expects."""
+
+
+class FitError(XrdctError, ValueError):
+    """Patterns that cannot be fitted, or a model that does not belong to them."""
+
+
+class AttenuationError(XrdctError, ValueError):
+    """No attenuation map, or no transmission, can be made of what was given."""

@@ -154,6 +154,73 @@ def draw_maps(maps: xr.Dataset, *, colormap: str) -> Figure:
     return figure
 
 
+def draw_fit(maps: xr.Dataset, lines: dict) -> Figure:
+    """The mean pattern, its fit, what is left over, and where the lines of the phases are.
+
+    Parameters
+    ----------
+    maps
+        Opened store of kind 'fit'.
+    lines
+        Positions of the lines in 1/Å by name of the phase, at the cells of the mean pattern's start.
+    """
+    figure, (pattern, rest, ticks) = _figure(9, 6.4, rows=3, heights=(4, 1.2, max(1, 0.2 * len(lines))), sharex=True)
+    q, measured, fitted = maps.q.values, maps.mean_pattern.values, maps.mean_fit.values
+    pattern.plot(q, measured, ".", ms=3, color=_colour(6), label="mean of the fitted voxels")
+    pattern.plot(q, fitted, color=_colour(1), lw=1, label=f"fit, Rwp {100 * maps.attrs['mean_rwp']:.1f} %")
+    pattern.plot(q, maps.mean_background.values, color=_colour(2), lw=1, ls="--", label="background")
+    pattern.set_yscale("function", functions=(_signed_root, _signed_square))
+    pattern.set_ylabel("counts per voxel (square-root scale)")
+    pattern.legend(frameon=False, fontsize=8)
+    rest.plot(q, measured - fitted, color=_colour(0), lw=0.8)
+    rest.axhline(0, color="0.7", lw=0.8, zorder=0)
+    rest.set_ylabel("difference")
+    for row, positions in enumerate(lines.values()):
+        ticks.vlines(positions, -row - 0.4, -row + 0.4, color=_colour(row), lw=1)
+    ticks.set(yticks=-np.arange(len(lines)), yticklabels=list(lines), ylim=(-len(lines) + 0.4, 0.6))
+    ticks.set(xlabel="q (1/Å)", xlim=(q[0], q[-1]))
+    ticks.tick_params(axis="y", labelsize=8)
+    return figure
+
+
+def draw_phase_maps(maps: xr.Dataset, *, colormap: str) -> Figure:
+    """Scale of every phase, 0 to the 99.5th percentile, and Rwp."""
+    names = maps.phase.values.tolist()
+    images = [(name, maps.scale.sel(phase=name).fillna(0), "scale (∝ volume)", None) for name in names]
+    images.append(("fit", maps.rwp, "Rwp", None))
+    return _map_grid(maps, images, colormap)
+
+
+def draw_cell_maps(maps: xr.Dataset, *, colormap: str) -> Figure | None:
+    """Cell parameters that were fitted in every voxel, with their standard errors; None where there are none.
+
+    Shown where the phase is strong enough for an answer: three standard errors above 0, and a tenth of its strongest.
+    """
+    images = []
+    for name in maps.phase.values.tolist():
+        one = maps.sel(phase=name)
+        strong = (one.scale > 3 * one.scale_err) & (one.scale > 0.1 * _top(one.scale.values))
+        for edge in ("a", "b", "c"):
+            values, error = one[edge].where(strong), one[f"{edge}_err"].where(strong)
+            if int(error.notnull().sum()) > 0:
+                limits = np.nanpercentile(values.values, [2, 98])
+                images.append((f"{name}, {edge}", values, f"{edge} (Å)", limits))
+                images.append((f"standard error of {edge}", error, "Å", (0, np.nanpercentile(error.values, 98))))
+    return _map_grid(maps, images, colormap) if images else None
+
+
+def _map_grid(maps, images, colormap):
+    columns = min(4, len(images))
+    rows = -(-len(images) // columns)
+    figure, axes = _figure(3.1 * columns, 3.1 * rows + 0.2, rows=rows, columns=columns)
+    for axis in axes[len(images) :]:
+        axis.set_visible(False)
+    for axis, (title, image, label, limits) in zip(axes, images, strict=False):
+        _draw_map(figure, axis, image, colormap, limits=limits, label=label)
+        axis.set_title(title, fontsize=9)
+    return figure
+
+
 def draw_overview(all_maps: list[xr.Dataset], titles: list[str], *, colormap: str) -> Figure:
     """One row per scan, one column per window; a column shares its colour range, so that scans compare."""
     n = all_maps[0].sizes["phase"]
@@ -176,27 +243,28 @@ def _figure(width, height, *, rows=1, columns=1, widths=None, heights=None, **sh
     return figure, axes.ravel()
 
 
-def _draw_map(figure, axis, area, colormap, *, top=None, bar=True):
+def _draw_map(figure, axis, area, colormap, *, top=None, bar=True, limits=None, label="area (counts/voxel/Å)"):
     extent = [*_edges(area.x.values), *_edges(area.y.values[::-1])]
-    top = _top(area.values) if top is None else top
-    drawn = axis.imshow(area.values, extent=extent, cmap=colormap, vmin=0, vmax=top, interpolation="nearest")
+    low, high = limits if limits is not None else (0, _top(area.values) if top is None else top)
+    drawn = axis.imshow(area.values, extent=extent, cmap=colormap, vmin=low, vmax=high, interpolation="nearest")
     axis.set(xticks=[], yticks=[])
     if bar:
-        label = figure.colorbar(drawn, ax=axis, shrink=0.75, pad=0.02, location="bottom")
-        label.ax.tick_params(labelsize=7)
-        label.set_label("area (counts/voxel/Å)", fontsize=7)
-    _scale_bar(axis, extent)
+        scale = figure.colorbar(drawn, ax=axis, shrink=0.75, pad=0.02, location="bottom")
+        scale.ax.tick_params(labelsize=7)
+        scale.ax.ticklabel_format(useOffset=False)
+        scale.set_label(label, fontsize=7)
+    _scale_bar(axis, extent, "black" if np.isnan(area.values[-1, 0]) else "white")  # where nothing was fitted is white
 
 
-def _scale_bar(axis, extent):
+def _scale_bar(axis, extent, colour):
     """A bar of 1, 2 or 5 × 10^k mm, about a fifth of the field, at the lower left."""
     width = extent[1] - extent[0]
     power = 10.0 ** np.floor(np.log10(width / 5))
     length = max(m * power for m in (1, 2, 5) if m * power <= width / 4)
     x, y = extent[0] + 0.05 * width, extent[2] + 0.05 * width
-    axis.plot([x, x + length], [y, y], color="white", lw=2.5, solid_capstyle="butt")
+    axis.plot([x, x + length], [y, y], color=colour, lw=2.5, solid_capstyle="butt")
     text = f"{length:g} mm" if length >= 0.1 else f"{1000 * length:g} µm"
-    axis.text(x + length / 2, y + 0.02 * width, text, color="white", ha="center", va="bottom", fontsize=7)
+    axis.text(x + length / 2, y + 0.02 * width, text, color=colour, ha="center", va="bottom", fontsize=7)
 
 
 def _signed_root(values):

@@ -31,6 +31,10 @@ from .errors import GeometryError
 
 LARGEST_GAP_DEG = 10.0
 """Widest hole in the angles of a half turn that reconstruction and the search for the axis accept."""
+COARSE = 2.5
+"""Evenly spaced projections may lie farther apart: a hole is wider than this many of the usual steps too."""
+COARSEST_DEG = 30.0
+"""But not by any more than this: six projections of a half turn."""
 
 
 def lateral_position(x, y, omega):
@@ -43,6 +47,17 @@ def depth(x, y, omega):
     """How far downstream of the rotation axis a point lies: u = −x sin ω + y cos ω (ω in degrees)."""
     w = np.radians(omega)
     return -np.asarray(x) * np.sin(w) + np.asarray(y) * np.cos(w)
+
+
+def missing_angles(angles: np.ndarray) -> tuple[float, float] | None:
+    """The widest hole that angles (degrees) leave in a half turn, start and end modulo 180°; None if there is none."""
+    folded = np.sort(np.asarray(angles, dtype=float) % 180.0)
+    ahead = np.diff(folded, append=folded[0] + 180.0)
+    usual = np.median(ahead[ahead > 1e-6]) if (ahead > 1e-6).any() else 180.0
+    if ahead.max() <= min(max(LARGEST_GAP_DEG, COARSE * usual), COARSEST_DEG):
+        return None
+    start = float(folded[ahead.argmax()])
+    return start, start + float(ahead.max())
 
 
 def pixel_centres(n: int, step: float) -> np.ndarray:

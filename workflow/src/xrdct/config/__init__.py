@@ -2,7 +2,8 @@
 
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
-Sections that belong together share a module: `beamline`, `images`, `fit`, `maps`.
+Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
+`maps`.
 """
 
 import json
@@ -12,19 +13,25 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from ..errors import ConfigError
+from .absorption import Absorption, Casing, Fill
 from .base import PlainName, Positive, Section
 from .beamline import Beam, Calibrate, Detector, Raw
+from .denoise import Denoise
 from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
 from .maps import PRESETS, Report, Window, Windows
 
 __all__ = [
     "PRESETS",
+    "Absorption",
     "Assemble",
     "Beam",
     "Calibrate",
+    "Casing",
     "Config",
+    "Denoise",
     "Detector",
+    "Fill",
     "Fit",
     "Integrate",
     "PhaseSetSettings",
@@ -58,6 +65,8 @@ class Config(Section):
     reconstruct: Reconstruct = Reconstruct()
     windows: Windows = Windows(preset="lithiated-graphite")
     fit: Fit = Fit()
+    absorption: Absorption = Absorption()
+    denoise: Denoise = Denoise()
     report: Report = Report()
 
     @model_validator(mode="after")
@@ -84,6 +93,18 @@ class Config(Section):
                 f"fit: phase set {chosen.name!r} needs {chosen.q_min}–{chosen.q_max} 1/Å, which lies outside "
                 f"integrate.q_min–q_max ({low}–{high} 1/Å)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _absorption_has_phases(self):
+        chosen, casing = self.fit.chosen(), self.absorption.casing
+        if not self.absorption.correct:
+            return self
+        if chosen is None:
+            raise ValueError("absorption.correct needs the scales of a fit: choose fit.preset or fit.phase_set")
+        names = [phase.name for phase in chosen.phases]
+        if casing is not None and casing.phase not in names:
+            raise ValueError(f"absorption.casing: {casing.phase!r} is no phase of the fit ({', '.join(names)})")
         return self
 
 

@@ -117,8 +117,9 @@ class Fit(Section):
     level: Literal["quick", "full"] = "quick"
     """quick: in every voxel scales, background and what phases name in `per_voxel`; all else from the mean pattern.
     full: all cells and sizes in every voxel, several times slower; scales up to three times better where sizes vary."""
-    weights: Literal["poisson", "variance"] = "poisson"
-    """poisson: the patterns are counts; variance: their variance is stored beside them."""
+    weights: Literal["channel", "poisson"] = "channel"
+    """channel: a reconstructed voxel is as noisy as the whole scan is at this q, whatever stands in the voxel; poisson:
+    as counts are, right for patterns that were not reconstructed."""
     mask_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Voxels whose signal (sum of the pattern) is below this share of the 99th percentile are not fitted; 0: all."""
     max_iterations: Annotated[int, Field(ge=1, le=1000)] = 50

@@ -84,6 +84,9 @@ class Reconstruct(Section):
     """Iterative methods; null: 200 for sirt and tv, 20 for cgls, 10 for sart. Fewer are smoother."""
     nonnegative: bool = False
     """sirt, sart, tv: negative values are set to 0 after every iteration. Lifts the mean where there is only noise."""
+    each_subset: bool = False
+    """true: every interlaced subset is reconstructed on its own too, to see what changed during the scan. Fewer
+    projections make more streaks; each takes the memory of the whole on disk."""
     tv_weight: Positive = 3e-3
     """tv: weight of the total variation, relative to the root mean square of a channel's sinogram; larger is smoother.
     About the noise of one value over that root mean square, divided by the root of the number of angles."""

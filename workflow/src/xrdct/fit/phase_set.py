@@ -154,7 +154,10 @@ def _load_phase(wanted: PhaseSettings, q_min: float, q_max: float) -> Phase:
 
 
 def _reach(system: str, cell: dict[str, float], free: tuple[Free, ...]) -> tuple[float, float]:
-    """Smallest and largest factor on q of any line within the limits: those of the corners of the box."""
+    """Smallest and largest factor on q of any line within the limits: those of the corners of the box.
+
+    Exact for right angles; where angles are free as well, what lies between corners is far less than `TAIL`.
+    """
     start, factors = full_cell(system, cell), []
     for corner in product(*((item.low, item.high) for item in free)):
         moved = cell | {item.name: value for item, value in zip(free, corner, strict=True)}

@@ -48,7 +48,19 @@ FORMS = {
         "direction": ("angle",),
         "offset": ("angle",),
     },
+    "attenuation": {"mu": ("y", "x"), "transmission": ("angle", "position"), "opaque": ("angle", "position")},
     "volume": {"intensity": ("y", "x", "q")},
+    "fit": {
+        **{name: ("phase", "y", "x") for name in ("scale", "weight_fraction", "a", "b", "c", "size")},
+        **{f"{name}_err": ("phase", "y", "x") for name in ("scale", "a", "b", "c", "size")},
+        "at_limit": ("phase", "y", "x"),
+        "rwp": ("y", "x"),
+        "chi2": ("y", "x"),
+        "mask": ("y", "x"),
+        "mean_pattern": ("q",),
+        "mean_fit": ("q",),
+        "mean_background": ("q",),
+    },
     "maps": {"area": ("phase", "y", "x"), "q_centre": ("phase", "y", "x")},
 }
 """Variables that a store of each kind holds, with their dims."""
@@ -56,8 +68,10 @@ FORMS = {
 CHUNKS = {
     "patterns": {"line": 1, "q": 64},
     "sinogram": {"q": 16},
+    "attenuation": {},
     "volume": {"y": 64, "x": 64},
     "maps": {"phase": 1},
+    "fit": {"phase": 1},
 }
 """Chunk lengths by dim, chosen for how the next step reads; dims not named are not split."""
 

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from ..errors import GeometryError
-from ..geometry import LARGEST_GAP_DEG
+from ..geometry import missing_angles
 from .arrays import Progress, without_progress
 from .astra_cuda import AstraBeam, cuda_available, fbp_cuda
 from .cgls import cgls
@@ -137,11 +137,9 @@ def _solve_some(solve: Callable, part: np.ndarray, finite: np.ndarray, A: Parall
 
 def _warn_of_odd_angles(angles: np.ndarray) -> None:
     """Say what is missing or double; only the filtered back-projection cannot do without a covered half turn."""
-    folded = np.sort(angles % 180.0)
-    ahead = np.diff(folded, append=folded[0] + 180.0)
-    if ahead.max() > LARGEST_GAP_DEG:
-        start = folded[ahead.argmax()]
-        log.warning("no projection between %.2f° and %.2f° (modulo 180°)", start, start + ahead.max())
+    hole = missing_angles(angles)
+    if hole is not None:
+        log.warning("no projection between %.2f° and %.2f° (modulo 180°)", *hole)
     doubled = len(angles) - len(np.unique(np.round(angles % 360.0, 6)))
     if doubled:
         log.warning("%d projections have the angle of another one; they share its weight", doubled)

@@ -5,7 +5,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from ..errors import GeometryError
-from ..geometry import LARGEST_GAP_DEG
+from ..geometry import missing_angles
 from .operator import ParallelBeam
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hann")
@@ -78,18 +78,16 @@ def angular_weights(angles: np.ndarray) -> np.ndarray:
     Raises
     ------
     GeometryError
-        If the angles leave a gap wider than `LARGEST_GAP_DEG`: a missing wedge, smeared without a word.
+        If the angles leave a hole (`geometry.missing_angles`): a missing wedge, smeared without a word.
     """
+    hole = missing_angles(angles)
+    if hole is not None:
+        raise GeometryError(
+            f"no projection between {hole[0]:.2f}° and {hole[1]:.2f}° (modulo 180°): the angles must cover a half turn"
+        )
     folded = np.asarray(angles, dtype=float) % 180.0
     order = np.argsort(folded, kind="stable")
     ahead = np.diff(folded[order], append=folded[order[0]] + 180.0)
-    if ahead.max() > LARGEST_GAP_DEG:
-        k = int(ahead.argmax())
-        start = folded[order[k]]
-        raise GeometryError(
-            f"no projection between {start:.2f}° and {start + ahead[k]:.2f}° (modulo 180°): the angles must cover a "
-            f"half turn with gaps of at most {LARGEST_GAP_DEG:g}°"
-        )
     weights = np.empty(folded.size)
     weights[order] = np.radians(ahead + np.roll(ahead, 1)) / 2
     return weights

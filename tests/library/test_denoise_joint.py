@@ -1,0 +1,140 @@
+"""All channels at once: what it gains, what it erases, and the gates and the guard against that."""
+
+import numpy as np
+import pytest
+from scan_parts import N_CHANNELS, K, N, clean_volume, inside, noisy_parts, psnr
+
+from xrdct.denoise.baseline import blend, features_of
+from xrdct.denoise.gates import grain_left, passes_grain, plant_grain, plant_shift, shift_left
+from xrdct.denoise.guard import THRESHOLD, put_back
+from xrdct.denoise.low_rank import denoise_jointly, find_basis
+from xrdct.denoise.scaling import find_scales
+
+GRAIN = (np.array([30, 30, 31]), np.array([14, 15, 15]))
+PATTERN = 1.0 * np.exp(-0.5 * ((np.arange(N_CHANNELS) - 21) / 1.2) ** 2)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return noisy_parts(dose=10.0)
+
+
+def jointly(threshold):
+    """The joint method with a guard of so many standard deviations; infinity: none."""
+
+    def method(parts):
+        return put_back(denoise_jointly(parts, find_scales(parts, inside()), inside()), parts, threshold=threshold)
+
+    return method
+
+
+def plain(parts):
+    return np.asarray(parts).mean(axis=1)
+
+
+def test_the_joint_method_beats_filters_of_single_images(parts):
+    weighted = np.stack([blend(features_of(values), values, inside())[0].mean(axis=0) for values in parts])
+    clean = clean_volume()
+    joint, single = (psnr(found, clean, inside()).mean() for found in (jointly(THRESHOLD)(parts), weighted))
+    assert joint > single + 3  # measured 5.6 dB
+
+
+def test_the_rank_is_about_the_number_of_things_that_vary(parts):
+    """Four discs with a pattern each; at most a few more, never all channels, are worth keeping."""
+    rank = find_basis(parts, find_scales(parts, inside()), inside(), held_out=0).patterns.shape[1]
+    assert 3 <= rank <= 8
+
+
+def test_the_basis_does_not_know_the_held_out_part_but_for_its_rank(parts):
+    scales = find_scales(parts, inside())
+    other = np.array(parts)
+    other[:, 1] = other[:, 1, ::-1]
+    one, two = (find_basis(p, scales, inside(), held_out=1) for p in (parts, other))
+    shared = min(one.patterns.shape[1], two.patterns.shape[1])
+    np.testing.assert_array_equal(one.patterns[:, :shared], two.patterns[:, :shared])
+
+
+def test_the_joint_method_alone_erases_a_grain_and_the_gate_sees_it(parts):
+    left = grain_left(jointly(np.inf), parts, GRAIN, PATTERN)
+    assert left[0] < 0.5
+    assert not passes_grain(left)
+
+
+def test_the_guard_keeps_a_grain_of_three_voxels(parts):
+    assert passes_grain(grain_left(jointly(THRESHOLD), parts, GRAIN, PATTERN))
+
+
+def test_the_plain_reconstruction_passes_both_gates(parts):
+    left = grain_left(plain, parts, GRAIN, PATTERN)
+    np.testing.assert_allclose(left, 1, atol=1e-4)
+    patch = np.zeros((N, N), bool)
+    patch[20:26, 20:26] = True
+    assert shift_left(plain, parts, patch, 0.5) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_method_that_replaces_every_voxel_by_the_mean_fails_both_gates(parts):
+    def mean(parts):
+        return np.broadcast_to(plain(parts).mean(axis=(1, 2), keepdims=True), (N_CHANNELS, N, N))
+
+    patch = np.zeros((N, N), bool)
+    patch[20:26, 20:26] = True
+    assert shift_left(mean, parts, patch, 0.5) < 0.1
+    assert not passes_grain(grain_left(mean, parts, GRAIN, PATTERN))
+
+
+def test_planting_changes_nothing_elsewhere_and_leaves_its_input_alone(parts):
+    before = parts.copy()
+    patch = np.zeros((N, N), bool)
+    patch[GRAIN] = True
+    for planted in (plant_grain(parts, GRAIN, PATTERN), plant_shift(parts, patch, 1.0)):
+        np.testing.assert_array_equal(planted[:, :, ~patch], parts[:, :, ~patch])
+        assert not np.array_equal(planted, parts)
+    np.testing.assert_array_equal(parts, before)
+
+
+def test_a_shift_by_whole_channels_moves_the_values(parts):
+    patch = np.ones((N, N), bool)
+    np.testing.assert_allclose(plant_shift(parts, patch, 2.0)[2:], parts[:-2])
+
+
+def test_the_guard_leaves_noise_alone_and_gives_a_peak_back():
+    noise = np.random.default_rng(0).normal(size=(40, K, 48, 48)).astype(np.float32)
+    nothing = np.zeros((40, 48, 48), np.float32)
+    # 92,000 matched values at 5 σ: 0.05 expected by chance, a few more as the noise map itself is uncertain by 3 %
+    assert (put_back(nothing, noise) != 0).mean() < 1e-3
+    noise[18:23, :, 10, 10] += 5.0
+    found = put_back(nothing, noise)
+    np.testing.assert_allclose(found[18:23, 10, 10], noise[18:23, :, 10, 10].mean(axis=1), rtol=1e-5)
+    assert (found[:, 24:, 24:] != 0).mean() < 1e-3
+
+
+def test_the_guard_gives_back_a_region_too_faint_for_single_voxels():
+    rng = np.random.default_rng(1)
+    parts = rng.normal(size=(20, K, 48, 48)).astype(np.float32)
+    parts[9:12, :, 15:30, 15:30] += 0.6
+    found = put_back(np.zeros((20, 48, 48), np.float32), parts)
+    # a Gaussian of 2 px leaves 0.6 as it is inside a square of 15 px; its noise is 0.5 / 7
+    assert found[9:12, 18:27, 18:27].mean() == pytest.approx(0.6, abs=0.1)
+    assert np.abs(found[:5]).mean() < 0.01
+
+
+def test_the_guard_is_the_same_in_blocks_and_at_once(monkeypatch):
+    parts = np.random.default_rng(2).normal(size=(40, K, 12, 12)).astype(np.float32)
+    parts[13:18, :, 5, 5] += 6.0  # across the edge of a block of 16
+    nothing = np.zeros((40, 12, 12), np.float32)
+    whole = put_back(nothing, parts)
+    monkeypatch.setattr("xrdct.denoise.guard.BLOCK", 16)
+    np.testing.assert_array_equal(put_back(nothing, parts), whole)
+
+
+def test_the_guard_survives_channels_without_noise_or_with_nan():
+    parts = np.random.default_rng(3).normal(size=(10, K, 8, 8))
+    parts[3], parts[6] = np.nan, 0.0
+    found = put_back(np.zeros((10, 8, 8)), parts)
+    assert np.isfinite(found[[0, 1, 2, 4, 5, 6, 7, 8, 9]]).all()
+
+
+def test_parts_of_other_numbers_work_too():
+    three = noisy_parts(dose=10.0)[:, :3]
+    assert denoise_jointly(three, find_scales(three, inside()), inside()).shape == (N_CHANNELS, N, N)
+    assert K == 4

@@ -1,0 +1,229 @@
+"""The network, its training and what comes out: shapes, seeds, resuming, and the promises of Noise2Inverse."""
+
+import numpy as np
+import pytest
+import torch
+from scan_parts import N_CHANNELS, K, N, clean_volume, inside, noisy_parts, psnr
+
+from xrdct.denoise.baseline import blend, choose, features_of, held_out_error
+from xrdct.denoise.inference import denoise, outputs, spread
+from xrdct.denoise.scaling import Scales, find_scales
+from xrdct.denoise.training import Schedule, Training, hold_out, paper_schedule, train_channel_by_channel
+from xrdct.denoise.unet import new_network
+from xrdct.errors import StoreError
+from xrdct.io.network import network_from, read_training, write_training
+
+SHORT = Schedule(steps=40, check_every=10)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return noisy_parts(dose=30.0)
+
+
+@pytest.fixture(scope="module")
+def scales(parts):
+    return find_scales(parts, inside())
+
+
+def training(parts, scales, schedule=SHORT, *, seed=0, width=4, channels=None):
+    return Training(new_network(width=width, depth=2, seed=seed), parts, scales, inside(), schedule, channels)
+
+
+def weights(network):
+    return torch.cat([values.ravel() for values in network.state_dict().values()])
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (37, 53), (9, 8)])
+def test_images_of_any_size_keep_their_size(shape):
+    image = torch.rand(2, 1, *shape)
+    assert new_network(width=4, depth=3, seed=0)(image).shape == image.shape
+
+
+def test_an_untrained_network_gives_its_input_back():
+    image = torch.rand(1, 1, 20, 20)
+    torch.testing.assert_close(new_network(width=4, depth=2, seed=0)(image), image)
+
+
+def test_weights_depend_on_the_seed_alone():
+    before = torch.random.get_rng_state()
+    first, again, other = (weights(new_network(width=4, depth=2, seed=s)) for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_training_lowers_the_error_against_the_truth_in_every_group_of_channels(parts, scales):
+    network = training(parts, scales, Schedule(steps=250), width=8).run()
+    found = np.stack([image for _, image, _ in denoise(network, parts, scales)])
+    clean = clean_volume()
+    gained = psnr(found, clean, inside()) - psnr(parts.mean(axis=1), clean, inside())
+    peaks = np.ptp(clean[:, inside()], axis=1) > 0.8
+    # measured 5 to 8 dB on the mean; the floor is far enough below that another thread count passes
+    assert gained[peaks].mean() > 3
+    assert gained[~peaks].mean() > 4
+    assert gained.min() > 0
+
+
+def test_a_killed_training_goes_on_to_the_same_result(parts, scales, tmp_path):
+    whole = training(parts, scales)
+    whole.run()
+
+    class Killed(Exception):
+        pass
+
+    def save_then_die(state):
+        write_training(state, tmp_path / "training.pt", key="this one")
+        if state["step"] == 20:
+            raise Killed
+
+    with pytest.raises(Killed):
+        training(parts, scales).run(checkpoint=save_then_die, checkpoint_every=20)
+    resumed = training(parts, scales, seed=5)
+    resumed.restore(read_training(tmp_path / "training.pt", key="this one"))
+    assert resumed.step == 20
+    resumed.run()
+    assert resumed.history == whole.history
+    assert torch.equal(weights(resumed.network), weights(whole.network))
+
+
+def test_a_checkpoint_does_not_change_after_it_was_taken(parts, scales):
+    running, taken = training(parts, scales), []
+    running.run(checkpoint=taken.append, checkpoint_every=20)
+    assert [state["step"] for state in taken] == [20, 40, 40]
+    first, last = (state["optimiser"]["state"][0]["exp_avg"] for state in taken[:2])
+    assert not torch.equal(first, last)
+
+
+def test_training_stops_when_held_out_pairs_gain_no_more():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2, K, N, N)).astype(np.float32)
+    flat = find_scales(noise, inside())
+    patient = training(noise, flat, Schedule(steps=3000, check_every=5, patience=2, learning_rate=0.03))
+    patient.run()
+    assert patient.step < 3000
+    assert patient.best["step"] <= patient.step - 10
+
+
+def test_the_best_weights_are_those_kept(parts, scales):
+    running = training(parts, scales)
+    running.run()
+    assert running.held_out_loss() == pytest.approx(min(row["held_out"] for row in running.history), rel=1e-6)
+
+
+def test_held_out_pairs_are_never_trained_on_and_every_channel_is():
+    trained, checked = hold_out(np.arange(40), K, Schedule(steps=10))
+    assert not set(trained) & set(checked)
+    assert {channel for channel, _ in trained} == set(range(40))
+    assert len(checked) == 4
+    assert len(trained) + len(checked) == 40 * K
+
+
+def test_training_on_pure_noise_returns_about_the_mean():
+    rng = np.random.default_rng(1)
+    noise = rng.normal(3.0, 1.0, (4, K, N, N)).astype(np.float32)
+    scales = find_scales(noise, inside())
+    network = training(noise, scales, Schedule(steps=300, learning_rate=3e-3), width=8).run()
+    found = np.stack([image for _, image, _ in denoise(network, noise, scales)])[:, inside()]
+    # white noise of 1/2 in, next to none out: the receptive field (22 px) averages some hundred voxels
+    assert found.std() < 0.15
+    assert found.mean() == pytest.approx(3.0, abs=0.05)
+
+
+def test_noise_free_parts_stay_noise_free_under_a_trained_network(parts, scales):
+    """Trained where only noise differs between the parts, the network leaves sharp, noise-free parts nearly alone."""
+    clean = clean_volume()
+    same = np.repeat(clean[:, None], K, axis=1)
+    quiet = Scales(scales.mean, np.full(N_CHANNELS, 1e-2))
+    network = training(same, quiet, Schedule(steps=60)).run()
+    found = np.stack([image for _, image, _ in denoise(network, same, quiet)])
+    assert psnr(found, clean, inside()).min() > 45
+
+
+def test_the_spread_is_the_standard_error_of_a_linear_method():
+    rng = np.random.default_rng(2)
+    parts = rng.normal(0.0, 2.0, (K, 200, 200))
+    found = np.stack([np.delete(parts, k, axis=0).mean(axis=0) for k in range(K)])
+    # the jackknife of a mean is its standard error: 2 / sqrt(4); 40,000 voxels of 3 degrees of freedom: 0.4 %
+    assert np.sqrt((spread(found) ** 2).mean()) == pytest.approx(1.0, rel=0.02)
+
+
+def test_results_do_not_depend_on_how_the_image_is_turned(parts, scales):
+    """Averaged over quarter turns, turning the parts turns the result."""
+    network = training(parts, scales).run()
+    turned = np.rot90(parts[5], axes=(1, 2)).copy()
+    straight = outputs(network, np.asarray(parts[5]), scales, 5)
+    np.testing.assert_allclose(outputs(network, turned, scales, 5), np.rot90(straight, axes=(1, 2)), atol=1e-4)
+
+
+def test_channels_that_cannot_be_denoised_are_handed_through(parts, scales):
+    few = np.array(parts[:3])
+    few[1], few[2, 1, 24, 24] = 4.0, np.nan
+    own = find_scales(few, inside())
+    results = list(denoise(new_network(width=4, depth=2, seed=0), few, own))
+    np.testing.assert_array_equal(results[1][1], 4.0)
+    np.testing.assert_array_equal(results[1][2], 0.0)
+    assert np.isnan(results[2][1][24, 24])
+
+
+def test_the_paper_s_schedule_is_what_the_paper_says():
+    first, more = paper_schedule(4, first=True), paper_schedule(4, first=False)
+    assert (first.steps, more.steps) == (300, 30)  # 100 and 10 epochs of three pairs; one of four is held out
+    assert (first.loss, first.learning_rate, first.batch, first.patience) == ("mae", 1e-3, 1, 5)
+
+
+def test_channel_by_channel_tunes_the_same_network_on(parts, scales):
+    seen, kept = [], []
+    network = new_network(width=4, depth=2, seed=0)
+    for channel, tuned in train_channel_by_channel(network, parts[:3], find_scales(parts[:3], inside()), inside()):
+        seen.append(channel)
+        kept.append(weights(tuned))
+        assert tuned is network
+    assert seen == [0, 1, 2]
+    assert not torch.equal(kept[0], kept[1])
+
+
+def test_a_bad_network_is_not_chosen(parts, scales):
+    """The safety net: on held-out data the truth-free weights do better than a network that is broken."""
+    broken = new_network(width=4, depth=2, seed=0)
+    torch.nn.init.constant_(broken.last.bias, 5.0)
+    values = np.asarray(parts[8])
+    weighted = blend(features_of(values), values, inside())[0]
+    name, errors = choose({"weights": weighted, "network": outputs(broken, values, scales, 8)}, values, inside())
+    assert name == "weights"
+    assert errors["weights"] == pytest.approx(held_out_error(weighted, values, inside()))
+
+
+def test_a_network_is_read_as_it_was_written(parts, scales, tmp_path):
+    running = training(parts, scales)
+    network = running.run()
+    write_training(running.state(), tmp_path / "network.pt", key="k")
+    found = network_from(read_training(tmp_path / "network.pt"))
+    assert torch.equal(weights(found), weights(network))
+
+
+def test_a_checkpoint_of_another_training_is_not_used(parts, scales, tmp_path):
+    path = tmp_path / "network.pt"
+    assert read_training(path, key="a") is None
+    write_training(training(parts, scales).state(), path, key="a")
+    assert read_training(path, key="b") is None
+
+
+@pytest.mark.parametrize("content", [None, b"not a network", {"kind": "something else"}])
+def test_files_that_are_no_network_are_refused_with_their_name(tmp_path, content):
+    path = tmp_path / "network.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        torch.save(content, path)
+    with pytest.raises(StoreError, match=r"network\.pt"):
+        read_training(path)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gpu_and_cpu_agree(parts, scales):
+    network = training(parts, scales).run()
+    here = outputs(network, np.asarray(parts[5]), scales, 5)
+    there = outputs(network.to("cuda"), np.asarray(parts[5]), scales, 5)
+    np.testing.assert_allclose(there, here, atol=1e-3 * np.ptp(here))

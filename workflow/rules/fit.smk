@@ -1,0 +1,39 @@
+"""Volume to maps of phases, cells and their errors, by full-profile fit of every voxel."""
+
+
+rule fit:
+    input:
+        volume_manifest=rules.reconstruct.output.manifest,
+        volume=ancient(rules.reconstruct.output.store),
+        sinogram_manifest=rules.assemble.output.manifest,
+        sinogram=ancient(rules.assemble.output.store),
+        profile=rules.calibrate.output.profile,
+        structures=structure_files(),
+    output:
+        store=directory("results/{scan}/fit/{stage}/maps.zarr"),
+        manifest="results/{scan}/fit/{stage}/maps.json",
+    log:
+        "logs/{scan}/fit_{stage}.log",
+    benchmark:
+        "benchmarks/{scan}/fit_{stage}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 16
+    resources:
+        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        runtime=120,
+    params:
+        cfg=canonical_json(
+            {
+                "phase_set": cfg.fit.chosen()
+                and cfg.fit.chosen().model_dump(mode="json"),
+                "settings": cfg.fit.model_dump(
+                    mode="json", exclude={"preset", "phase_set"}
+                ),
+            }
+        ),
+        code=script_hash("fit"),
+    message:
+        "Fitting the {wildcards.stage} volume of {wildcards.scan}"
+    script:
+        "../scripts/fit.py"

@@ -1,0 +1,194 @@
+"""Scales of the first fit to attenuation.zarr, and to a sinogram.zarr without self-absorption."""
+
+import json
+import logging
+
+import numba
+import numpy as np
+import xarray as xr
+
+from xrdct.absorption.chain import Attenuation, Matter, Measured, correct_scan, remove_absorption, transmission_of_casing
+from xrdct.absorption.material import composition_of, linear_attenuation
+from xrdct.absorption.scales import Scales
+from xrdct.config import Absorption, PhaseSetSettings
+from xrdct.errors import AttenuationError
+from xrdct.fit.model import PatternModel
+from xrdct.fit.phase_set import load_phase_set
+from xrdct.io.calibration import read_profile
+from xrdct.io.store import manifest_digest, read_store, write_store
+from xrdct.logbook import logbook
+from xrdct.reconstruction.backend import reconstruct
+
+log = logging.getLogger("xrdct.absorption")
+
+
+def main(inputs, outputs, *, phase_set, energy_kev, settings):
+    sinogram, maps = read_store(inputs["sinogram"], "sinogram"), read_store(inputs["maps"], "fit")
+    chosen = Absorption.model_validate(settings)
+    phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
+    model = PatternModel(phases, sinogram.q.values, read_profile(inputs["profile"]))
+    whole = to_measured(sinogram, slice(None))
+    measured = to_measured(sinogram, model.inside)
+    matter = matter_of(phases, chosen.fill, energy_kev)
+    fitted, first = first_scales(model, measured, maps)
+    casing, transmitted, relative = transmission_of(sinogram, measured, phases, matter, fitted, first, chosen)
+    attenuation = Attenuation(
+        measured,
+        matter,
+        transmitted=transmitted,
+        relative=relative,
+        factor=chosen.given_factor if chosen.factor == "given" else None,
+        casing=casing,
+    )
+    found = remove_absorption(
+        measured,
+        attenuation,
+        first=first,
+        reconstruct=lambda intensity: rebuild(intensity, measured),
+        fit=fitted.of_volume,
+        start=transmitted,
+        tolerance=chosen.tolerance,
+        most=chosen.passes,
+        least=chosen.least_transmission,
+        first_order=chosen.first_order,
+        wavelength=model.profile.wavelength,
+    )
+    log.info("%s; %s", found.factor, found.zero_order)
+    recorded = {
+        "settings": {"phase_set": phase_set, "energy_kev": energy_kev, **settings},
+        "inputs": {name: manifest_digest(inputs[f"{name}_manifest"]) for name in ("sinogram", "maps")},
+    }
+    write_store(
+        attenuation_dataset(found, maps, sinogram, phases),
+        outputs["attenuation"],
+        outputs["attenuation_manifest"],
+        kind="attenuation",
+        **recorded,
+    )
+    corrected = correct_scan(
+        whole,
+        found.settled.mu,
+        least=chosen.least_transmission,
+        first_order=chosen.first_order,
+        wavelength=model.profile.wavelength,
+    )
+    write_store(
+        corrected_dataset(sinogram, corrected),
+        outputs["sinogram"],
+        outputs["sinogram_manifest"],
+        kind="sinogram",
+        **recorded,
+    )
+
+
+def to_measured(sinogram, bins):
+    """The arrays of a sinogram store, or of some of its q bins."""
+    return Measured(
+        sinogram.intensity.values[..., bins],
+        sinogram.variance.values[..., bins],
+        sinogram.air.values[..., bins],
+        sinogram.angle.values,
+        sinogram.attrs["cor"] + sinogram.offset.values,
+        sinogram.attrs["step_mm"],
+        sinogram.q.values[bins],
+    )
+
+
+def matter_of(phases, fill, energy_kev):
+    """µ of the phases and of what is between them."""
+    pure = linear_attenuation(phases.densities, [phase.contents for phase in phases.phases], energy_kev)
+    if fill is None:
+        return Matter(pure)
+    return Matter(
+        pure,
+        float(linear_attenuation([fill.density], [composition_of(fill.formula)], energy_kev)[0]),
+        fill.least_volume,
+    )
+
+
+def first_scales(model, measured, maps):
+    """A fit with the cells of the first one, and the signed scales of the volume before any correction."""
+    volume = rebuild(measured.intensity, measured)
+    names = [phase.name for phase in model.phases.phases]
+    cells = {(name, edge): maps[edge].sel(phase=name).values for name in names for edge in ("a", "b", "c")}
+    fitted = Scales(
+        model, volume, mask=maps["mask"].values, cells=cells, variance=measured.variance.mean(axis=(0, 1))
+    )
+    return fitted, fitted.of_volume(volume)
+
+
+def rebuild(intensity, measured):
+    """Volume by filtered back-projection: exact on the mean, fast, and never clipped."""
+    return reconstruct(intensity, measured.angles, cor=measured.cor, filter="hann")
+
+
+def transmission_of(sinogram, measured, phases, matter, fitted, first, chosen):
+    """Number and wall of the casing, the measured transmission, and whether it is known up to a factor only."""
+    transmitted, relative, casing = None, False, None
+    if chosen.casing is not None:
+        place = [phase.name for phase in phases.phases].index(chosen.casing.phase)
+        wall, told = transmission_of_casing(
+            measured,
+            fitted.of_sinogram(measured.intensity)[place],
+            first[place],
+            mu=matter.pure[place],
+            thickness_mm=chosen.casing.thickness_mm,
+        )
+        casing = place, wall
+        log.info("%s", wall)
+        if chosen.factor == "casing":
+            transmitted, relative = told, True
+    if chosen.factor == "transmission":
+        if "transmission" not in sinogram:
+            raise AttenuationError(
+                "absorption.factor is transmission, but the sinogram holds no transmitted intensity; set "
+                "absorption.factor to casing or given"
+            )
+        transmitted = sinogram["transmission"].values
+    return casing, transmitted, relative
+
+
+def attenuation_dataset(found, maps, sinogram, phases):
+    """The store's form: µ, what it lets through, and scales before and after."""
+    corrected, rays, voxels = found.settled.corrected, ("angle", "position"), ("y", "x")
+    return xr.Dataset(
+        {
+            "mu": (voxels, found.settled.mu, {"units": "1/mm"}),
+            "transmission": (rays, corrected.transmission, {"units": "1"}),
+            "opaque": (rays, corrected.opaque, {"units": "1"}),
+            "scale_before": (("phase", *voxels), found.first.astype(np.float32), {"units": "1"}),
+            "scale_after": (("phase", *voxels), found.settled.scales.astype(np.float32), {"units": "1"}),
+        },
+        coords={
+            "phase": ("phase", np.array([phase.name for phase in phases.phases], dtype=np.dtypes.StringDType())),
+            "y": maps.y,
+            "x": maps.x,
+            "angle": sinogram.angle,
+            "position": sinogram.position,
+        },
+        attrs={
+            "factor": found.factor.value,
+            "factor_error": found.factor.error,
+            "factor_source": found.factor.source,
+            "zero_order_error": str(found.zero_order),
+            "changes": list(found.settled.changes),
+            "settled": bool(found.settled.settled),
+            "step_mm": sinogram.attrs["step_mm"],
+        },
+    )
+
+
+def corrected_dataset(sinogram, corrected):
+    """The assembled sinogram with other intensities."""
+    data = sinogram.drop_attrs(deep=False).assign_attrs(
+        {name: sinogram.attrs[name] for name in ("cor", "cor_units", "step_mm")}
+    )
+    for name, values in (("intensity", corrected.intensity), ("variance", corrected.variance)):
+        data[name] = sinogram[name].dims, values, sinogram[name].attrs
+    return data
+
+
+if __name__ == "__main__":
+    numba.set_num_threads(min(snakemake.threads, numba.config.NUMBA_NUM_THREADS))
+    with logbook(snakemake.log[0]):
+        main(dict(snakemake.input.items()), dict(snakemake.output.items()), **json.loads(snakemake.params.cfg))

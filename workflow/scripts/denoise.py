@@ -1,0 +1,187 @@
+"""sinogram.zarr to a denoised volume.zarr with its spread, the network, and a figure."""
+
+import hashlib
+import json
+import logging
+import tempfile
+from pathlib import Path
+
+import numba
+import numpy as np
+import torch
+import xarray as xr
+
+from xrdct.denoise.guard import put_back
+from xrdct.denoise.low_rank import project_leave_one_out
+from xrdct.denoise.picture import draw_denoised
+from xrdct.denoise.scaling import find_scales, noise_map
+from xrdct.denoise.selection import denoise_best, denoise_channel
+from xrdct.denoise.splits import by_angle, by_group, by_thinning, reconstruct_parts, refuse_unlike_parts
+from xrdct.denoise.training import Schedule, Training, train_channel_by_channel
+from xrdct.denoise.unet import best_device, new_network
+from xrdct.errors import GeometryError
+from xrdct.figures import save_figure
+from xrdct.geometry import pixel_centres
+from xrdct.io.network import network_from, read_training, write_training
+from xrdct.io.store import manifest_digest, read_store, write_store
+from xrdct.logbook import logbook, progress
+
+log = logging.getLogger("xrdct.denoise")
+
+
+def main(sinogram_store, sinogram_manifest, store, manifest, network_file, figure, *, settings, model=None):
+    sinogram = read_store(sinogram_store, "sinogram")
+    digest = manifest_digest(sinogram_manifest)
+    split = split_of(sinogram, settings)
+    shape = (split.n_channels, len(split.angles), split.n_positions, split.n_positions)
+    Path(store).parent.mkdir(parents=True, exist_ok=True)
+    # The parts of a full-size scan fill several gigabytes and are read a channel at a time: they stay on disk.
+    with tempfile.TemporaryDirectory(dir=Path(store).parent, prefix=".parts-") as folder:
+        parts = np.lib.format.open_memmap(Path(folder) / "parts.npy", "w+", np.float32, shape)
+        reconstruct_parts(split, out=parts, progress=progress("reconstruct parts", "block"))
+        refuse_unlike_parts(parts)
+        inside = circle(split.n_positions)
+        scales = find_scales(parts, inside)
+        channels = denoised_channels(parts, scales, inside, network_file, digest, settings, model)
+        volume, spread, methods = collect(channels, shape)
+        guarded = put_back(volume, parts)
+        spread = np.where(guarded == volume, spread, noise_where_put_back(spread, parts))
+        volume, fbp = guarded, np.stack([values.mean(axis=0) for values in parts])
+    log.info("chosen by held-out data: %s", {name: methods.count(name) for name in sorted(set(methods))})
+    save_figure(draw_denoised(fbp, volume, spread, shown_channels(volume, scales, sinogram.q.values), methods), figure)
+    inputs = {"sinogram": digest} | ({"model": file_digest(model)} if model else {})
+    dataset = to_dataset(volume, spread, methods, sinogram)
+    write_store(dataset, store, manifest, kind="volume", settings=settings, inputs=inputs)
+
+
+def split_of(sinogram, settings):
+    """Parts of the scan as the settings want them."""
+    angles, cor = sinogram.angle.values, sinogram.attrs["cor"] + sinogram.offset.values
+    if settings["split"] == "thinning":
+        return by_thinning(sinogram.intensity, sinogram.variance, angles, cor=cor, seed=settings["seed"])
+    if settings["split"] == "angle":
+        return by_angle(sinogram.intensity, angles, sinogram.subset.values, cor=cor)
+    if "group_intensity" not in sinogram:
+        raise GeometryError(
+            "denoise.split is 'pixel', but the sinogram has no groups of pixels: set integrate.groups to 4, or "
+            "denoise.split to 'thinning'"
+        )
+    return by_group(sinogram.group_intensity, angles, cor=cor)
+
+
+def circle(n):
+    """Voxels inside the circle of the reconstruction, without its rim."""
+    axis = pixel_centres(n, 1.0)
+    return np.hypot(axis[None], axis[:, None]) < n / 2 - 1
+
+
+def denoised_channels(parts, scales, inside, network_file, digest, settings, model):
+    """Every channel, denoised by the method that held-out data chose."""
+    projected = project_leave_one_out(parts, scales, inside) if settings["joint"] else None
+    device = best_device()
+    log.info("network on %s", torch.cuda.get_device_name() if device == "cuda" else "the CPU")
+    architecture = {"width": settings["width"], "depth": settings["depth"], "seed": settings["seed"]}
+    if model is None and settings["schedule"] == "paper":
+        yield from one_after_the_other(parts, scales, inside, new_network(**architecture, device=device), settings)
+        return
+    network = None
+    if model is not None:
+        network = network_from(read_training(model), device=device)
+    elif settings["steps"]:
+        training = Training(new_network(**architecture, device=device), parts, scales, inside, schedule_of(settings))
+        key = hashlib.sha256(json.dumps([digest, settings], sort_keys=True).encode()).hexdigest()
+        network = trained(training, network_file, key=key)
+    yield from denoise_best(parts, scales, inside, network=network, projected=projected)
+
+
+def one_after_the_other(parts, scales, inside, network, settings):
+    """The paper's schedule: each channel is denoised while the network is tuned to it."""
+    for channel, tuned in train_channel_by_channel(network, parts, scales, inside, seed=settings["seed"]):
+        yield denoise_channel(parts[channel], scales, inside, channel, network=tuned)
+    for channel in sorted(set(range(len(parts))) - set(scales.usable.tolist())):
+        yield denoise_channel(parts[channel], scales, inside, channel)
+
+
+def schedule_of(settings):
+    """The shared training as the settings want it."""
+    return Schedule(**{name: settings[name] for name in ("steps", "patience", "loss", "seed")})
+
+
+def trained(training, network_file, *, key):
+    """The network, trained to the end; a training of the same key that was killed goes on."""
+    partial = Path(network_file).with_name(f".{Path(network_file).name}.growing")
+    state = read_training(partial, key=key)
+    if state is not None:
+        training.restore(state)
+        log.info("training goes on at step %d", training.step)
+    network = training.run(
+        checkpoint=lambda state: write_training(state, partial, key=key), progress=progress("train", "step")
+    )
+    partial.rename(network_file)
+    log.info("trained: %s", {name: value for name, value in training.best.items() if name != "weights"})
+    return network
+
+
+def collect(channels, shape):
+    """Volume and spread [channel, y, x], and the method of every channel."""
+    volume = np.empty((shape[0], *shape[2:]), np.float32)
+    spread, methods = np.empty_like(volume), ["none"] * shape[0]
+    for found in progress("denoise", "channel")(channels):
+        volume[found.channel], spread[found.channel] = found.image, found.spread
+        methods[found.channel] = found.method
+    return volume, spread, methods
+
+
+def noise_where_put_back(spread, parts):
+    """What the guard put back has the noise of the reconstruction, not of the denoised."""
+    return np.maximum(spread, np.stack([noise_map(values) for values in parts]))
+
+
+def shown_channels(volume, scales, q):
+    """The channels with the most contrast over their noise, the median, and a weak one (the tenth percentile)."""
+    usable = scales.usable
+    contrast = [float(np.std(volume[c]) / scales.noise[c]) for c in usable]
+    order = usable[np.argsort(contrast)]
+    if not order.size:
+        raise GeometryError("no channel of the sinogram is finite and has noise: nothing can be denoised")
+    chosen = {"strongest": order[-1], "medium": order[len(order) // 2], "weak": order[len(order) // 10]}
+    return {f"{name}, {q[channel]:.3f} 1/Å": int(channel) for name, channel in chosen.items()}
+
+
+def file_digest(path):
+    """Checksum of the network that came from elsewhere."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def to_dataset(volume, spread, methods, sinogram):
+    """The store's form, as of `reconstruct`, with the spread of every voxel and the method of every channel."""
+    axis = pixel_centres(volume.shape[1], sinogram.attrs["step_mm"])
+    dims, units = ("y", "x", "q"), {"units": "counts/voxel"}
+    return xr.Dataset(
+        {
+            "intensity": (dims, np.moveaxis(volume, 0, -1), units),
+            "spread": (dims, np.moveaxis(spread, 0, -1), units),
+        },
+        coords={
+            "y": ("y", axis[::-1], {"units": "mm"}),
+            "x": ("x", axis, {"units": "mm"}),
+            "q": ("q", sinogram.q.values, {"units": "1/angstrom"}),
+        },
+        attrs={"stage": "denoised", "voxel_mm": sinogram.attrs["step_mm"], "methods": methods},
+    )
+
+
+if __name__ == "__main__":
+    numba.set_num_threads(min(snakemake.threads, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(snakemake.threads)
+    with logbook(snakemake.log[0]):
+        main(
+            snakemake.input.store,
+            snakemake.input.manifest,
+            snakemake.output.store,
+            snakemake.output.manifest,
+            snakemake.params.network,
+            snakemake.output.figure,
+            settings=json.loads(snakemake.params.cfg),
+            model=snakemake.input.get("model"),
+        )

@@ -1,0 +1,73 @@
+"""Scales of phases in patterns whose cells are known: what is fitted again and again while attenuation is looked for."""
+
+from copy import copy
+
+import numpy as np
+
+from ..fit.model import PatternModel
+from ..fit.solve import fit_patterns
+
+
+class Scales:
+    """Linear fits of the scales of a phase set, with cells and sizes from a first fit.
+
+    Scales may be negative: a fit that cuts noise off at 0 makes phases out of it that weaken the beam. Every bin weighs
+    as the whole scan is noisy there.
+
+    Parameters
+    ----------
+    model
+        Patterns of the phase set; its own limits are not touched.
+    volume
+        Local patterns [y, x, bin of the model], without or with self-absorption.
+    mask
+        Voxels that hold something, (y, x), bool; scales elsewhere are 0.
+    cells
+        Maps (y, x) by (phase, 'a' | 'b' | 'c'), Å; where NaN, the mean pattern's.
+    variance
+        Relative noise of each bin, shape (bin,).
+    """
+
+    def __init__(self, model: PatternModel, volume: np.ndarray, *, mask: np.ndarray, cells: dict, variance: np.ndarray):
+        self.model, self.mask, self.variance = model, mask, np.asarray(variance, dtype=float)
+        mean = fit_patterns(
+            model, volume[mask].mean(axis=0, dtype=float), variance=self.variance, absolute=False, most=200
+        ).parameters[0]
+        mean[model.background_places] = 0.0
+        self.start = np.repeat(mean[None], np.count_nonzero(mask), axis=0)
+        for (phase, edge), values in cells.items():
+            place = model.place(phase, edge)
+            known = np.clip(values[mask], model.low[place], model.high[place])
+            self.start[:, place] = np.where(np.isfinite(known), known, mean[place])
+        self.mean = mean
+        self._signed = _signed(model)
+
+    @property
+    def n_phases(self) -> int:
+        """Number of phases, without single peaks."""
+        return len(self.model.phases.phases)
+
+    def of_volume(self, volume: np.ndarray) -> np.ndarray:
+        """Scale maps of the phases, (phase, y, x), from local patterns [y, x, bin of the model]."""
+        maps = np.zeros((self.n_phases, *self.mask.shape))
+        maps[:, self.mask] = self._fit(volume[self.mask], self.start).T
+        return maps
+
+    def of_sinogram(self, intensity: np.ndarray) -> np.ndarray:
+        """Scales of the phases in measured patterns, (phase, angle, position), cells as in the mean pattern."""
+        rows = intensity.reshape(-1, intensity.shape[-1])
+        return self._fit(rows, self.mean).T.reshape(self.n_phases, *intensity.shape[:2])
+
+    def _fit(self, patterns, start):
+        found = fit_patterns(
+            self._signed, patterns, start=start, level="linear", variance=self.variance, absolute=False, search=False
+        )
+        return found.parameters[:, self.model.scale_places[: self.n_phases]]
+
+
+def _signed(model: PatternModel) -> PatternModel:
+    """The same model with scales that may be negative."""
+    signed = copy(model)
+    signed.low = model.low.copy()
+    signed.low[model.scale_places] = -np.inf
+    return signed

@@ -1,0 +1,235 @@
+"""Training on the noisy scan itself: one part is predicted from the mean of the others.
+
+Every random choice of a step is drawn from (seed, step) alone. A training that was killed therefore goes on from its
+last checkpoint to the same result, bit by bit on one CPU with the same number of threads.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..reconstruction.arrays import Progress, without_progress
+from .scaling import Scales
+from .splits import leave_one_out
+from .unet import UNet
+
+LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss}
+CHECKED = 16
+"""Held-out pairs, at most, that the loss is watched on."""
+PAPER_EPOCHS, PAPER_EPOCHS_MORE, PAPER_PATIENCE = 100, 10, 5
+"""Of the NCA paper: epochs on the first channel, on each next one, and epochs without gain before it stops."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, and by what, a network is trained."""
+
+    steps: int
+    """Steps of the optimiser."""
+    loss: str = "mse"
+    """'mse' (what the theory of Noise2Inverse is about) or 'mae' (the paper's)."""
+    learning_rate: float = 3e-3
+    """Of Adam; in 1500 steps a dB better than 1e-3, the paper's."""
+    decay: float = 0.4
+    """Last share of the steps over which the learning rate falls to zero; 0: it stays."""
+    batch: int = 1
+    """Pairs per step."""
+    check_every: int = 100
+    """Steps between two looks at the held-out pairs."""
+    patience: int | None = None
+    """Looks without a gain after which the training ends; None: all steps are done."""
+    held_out: float = 0.1
+    """Share of the channels that keep one of their pairs out of the training, one at least."""
+    seed: int = 0
+
+
+def paper_schedule(n_parts: int, *, first: bool, seed: int = 0) -> Schedule:
+    """The NCA paper's for one channel: MAE, Adam at 1e-3, batch 1; an epoch is every pair of the channel once."""
+    epoch = n_parts - 1  # one pair is held out
+    epochs = PAPER_EPOCHS if first else PAPER_EPOCHS_MORE
+    return Schedule(
+        steps=epochs * epoch,
+        loss="mae",
+        learning_rate=1e-3,
+        decay=0.0,
+        check_every=epoch,
+        patience=PAPER_PATIENCE,
+        seed=seed,
+    )
+
+
+class Training:
+    """A network on its way; `run` it to the end, or stop and `restore` the `state` later.
+
+    Parameters
+    ----------
+    network
+        Trained in place.
+    parts
+        Shape (n_channels, K, n, n), any array that gives one channel at a time.
+    scales
+        Mean and noise of every channel.
+    inside
+        Voxels that count in the loss, shape (n, n), bool.
+    schedule
+        Length, loss, seed.
+    channels
+        The channels to train on; None: all that are usable.
+    """
+
+    def __init__(self, network: UNet, parts, scales: Scales, inside: np.ndarray, schedule: Schedule, channels=None):
+        self.network, self.parts, self.scales, self.schedule = network, parts, scales, schedule
+        self.device = next(network.parameters()).device
+        self.channels = scales.usable if channels is None else np.asarray(channels)
+        self.trained_on, self.checked_on = hold_out(self.channels, parts.shape[1], schedule)
+        self.optimiser = torch.optim.Adam(network.parameters(), schedule.learning_rate)
+        self.step, self.history = 0, []
+        self.best = {"loss": np.inf, "step": 0, "weights": _copy(network.state_dict())}
+        self._disc = torch.from_numpy(inside.astype(np.float32)).to(self.device)[None, None]
+
+    def run(
+        self,
+        *,
+        checkpoint: Callable[[dict], None] | None = None,
+        checkpoint_every: int = 1000,
+        progress: Progress = without_progress,
+    ) -> UNet:
+        """Train to the end of the schedule; the network then has the weights that did best on the held-out pairs.
+
+        `checkpoint` is given the state every so many steps, and at the end.
+        """
+        for _ in progress(range(self.step, self.schedule.steps)):
+            if self.finished:
+                break
+            loss = self._take_step()
+            self.step += 1
+            if self.step % self.schedule.check_every == 0 or self.step == self.schedule.steps:
+                self._check(loss)
+            if checkpoint and self.step % checkpoint_every == 0:
+                checkpoint(self.state())
+        if checkpoint:
+            checkpoint(self.state())
+        self.network.load_state_dict(self.best["weights"])
+        return self.network
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or `patience` has run out."""
+        patience = self.schedule.patience
+        waited = (self.step - self.best["step"]) / self.schedule.check_every
+        return self.step >= self.schedule.steps or (patience is not None and waited >= patience)
+
+    def state(self) -> dict:
+        """All that `restore` needs, and what inference needs: plain numbers, lists, dictionaries and tensors."""
+        return {
+            "architecture": dict(self.network.architecture),
+            "weights": _copy(self.network.state_dict()),
+            "optimiser": deepcopy(self.optimiser.state_dict()),  # PyTorch hands out its own tensors
+            "step": self.step,
+            "history": list(self.history),
+            "best": dict(self.best),
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go on where `state` was taken."""
+        self.network.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.history, self.best = state["step"], list(state["history"]), dict(state["best"])
+
+    def held_out_loss(self) -> float:
+        """Mean loss over the pairs that the network never saw together."""
+        measure, losses = LOSSES[self.schedule.loss], []
+        with torch.no_grad():
+            for channel, part in self.checked_on:
+                noisy, target = self._pair(channel, part)
+                losses.append(float(measure(self.network(noisy) * self._disc, target * self._disc)))
+        return float(np.mean(losses))
+
+    def _take_step(self) -> float:
+        rng = np.random.default_rng((self.schedule.seed, self.step))
+        drawn = rng.choice(len(self.trained_on), self.schedule.batch)
+        pairs = [self._pair(*self.trained_on[i]) for i in drawn]
+        turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+        noisy, target, disc = (
+            _turned(image, turns, mirrored)
+            for image in (torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs]), self._disc)
+        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.learning_rate * _slowed(self.step / self.schedule.steps, self.schedule.decay)
+        self.optimiser.zero_grad()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            found = self.network(noisy)
+        loss = LOSSES[self.schedule.loss](found.float() * disc, target * disc)
+        loss.backward()
+        self.optimiser.step()
+        return float(loss.detach())
+
+    def _check(self, training_loss: float) -> None:
+        loss = self.held_out_loss()
+        self.history.append({"step": self.step, "training": training_loss, "held_out": loss})
+        if loss < self.best["loss"]:
+            self.best = {"loss": loss, "step": self.step, "weights": _copy(self.network.state_dict())}
+
+    def _pair(self, channel: int, part: int) -> tuple[torch.Tensor, torch.Tensor]:
+        noisy, target = pair(self.parts, self.scales, channel, part)
+        return tuple(torch.from_numpy(image)[None, None].to(self.device) for image in (noisy, target))
+
+
+def pair(parts, scales: Scales, channel: int, part: int) -> tuple[np.ndarray, np.ndarray]:
+    """Input (the mean of the other parts) and target (one part) of a channel in units of its noise, shape (n, n)."""
+    values = np.asarray(parts[channel])
+    return scales.scaled(leave_one_out(values, part), channel), scales.scaled(values[part], channel)
+
+
+def hold_out(channels: np.ndarray, n_parts: int, schedule: Schedule) -> tuple[list, list]:
+    """Pairs (channel, part) to train on, and those to watch.
+
+    A channel keeps at most one pair back, so that the network is trained on every channel.
+    """
+    rng = np.random.default_rng((schedule.seed, schedule.steps))
+    count = max(1, round(schedule.held_out * len(channels)))
+    kept_back = {(int(c), int(rng.integers(n_parts))) for c in rng.permutation(channels)[:count]}
+    every = [(int(c), k) for c in channels for k in range(n_parts)]
+    return [p for p in every if p not in kept_back], sorted(kept_back)[:: -(-count // CHECKED)]
+
+
+def train_channel_by_channel(
+    network: UNet, parts, scales: Scales, inside: np.ndarray, *, start: int = 0, seed: int = 0, share: float = 1.0
+):
+    """The paper's way: long on the first channel, then the same network a little longer on each next one.
+
+    Parameters
+    ----------
+    network, parts, scales, inside
+        As for `Training`.
+    start
+        Position in `scales.usable` to go on from, with the network as it was left there.
+    share
+        Of the paper's epochs, for tests and comparisons.
+
+    Yields
+    ------
+    int, UNet
+        A channel, and the network tuned to it: to be used before the next one is asked for.
+    """
+    for position, channel in enumerate(scales.usable[start:], start):
+        schedule = paper_schedule(parts.shape[1], first=position == 0, seed=seed + position)
+        schedule = replace(schedule, steps=max(1, round(share * schedule.steps)), held_out=1.0)
+        yield int(channel), Training(network, parts, scales, inside, schedule, [channel]).run()
+
+
+def _turned(images: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+    turned = torch.rot90(images, turns, (2, 3))
+    return turned.flip(3) if mirrored else turned
+
+
+def _slowed(share_done: float, decay: float) -> float:
+    return min(1.0, (1 - share_done) / decay) if decay > 0 else 1.0
+
+
+def _copy(weights: dict) -> dict:
+    return {name: values.detach().clone() for name, values in weights.items()}

@@ -1,0 +1,315 @@
+"""The model of a pattern: phases, single peaks and a background, as one vector of parameters.
+
+.. math:: I(q) = \\sum_p S_p \\sum_{hkl} A_{hkl,p}\\, PV(q - q_{hkl,p}) + \\sum_k P_k\\, PV(q - q_k) + \\sum_n b_n T_n
+
+with A = m|F|²/(V² q²) (`phases.line_list`), so that a scale S is proportional to the volume of its phase.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from ..calibration.profile import InstrumentProfile
+from ..errors import ConfigError, GeometryError
+from ..units import two_theta_from_q
+from .lines import add_line, add_phase
+from .phase_set import Phase, PhaseSet
+
+SCALE, A, B, C, INVERSE_SIZE = range(5)
+"""Places of a phase's parameters behind one another: scale, edges in Å, 1/size in 1/nm."""
+AREA, Q, FWHM = range(3)
+"""Places of a peak's parameters: area, position and width in 1/Å."""
+PER_PHASE, PER_PEAK = 5, 3
+DIAGONAL = {
+    "cubic": (((1, 1, 1, 0), (0, 0, 0, 0), (0, 0, 0, 0)), (3.0, 0.0, 0.0)),
+    "tetragonal": (((1, 1, 0, 0), (0, 0, 0, 0), (0, 0, 1, 0)), (2.0, 0.0, 1.0)),
+    "hexagonal": (((4 / 3, 4 / 3, 0, 4 / 3), (0, 0, 0, 0), (0, 0, 1, 0)), (2.0, 0.0, 1.0)),
+    "orthorhombic": (((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)), (1.0, 1.0, 1.0)),
+}
+"""For each system the shares of h², k², l² and hk in what multiplies 1/a², 1/b² and 1/c² in 1/d², and the powers of the
+edges in the volume."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A phase set as the kernels want it; lines of all phases behind one another."""
+
+    first: float
+    step: float
+    starts: np.ndarray
+    """First line of each phase, and the end, shape (n_phases + 1,)."""
+    squares: np.ndarray
+    strengths: np.ndarray
+    gauss: np.ndarray
+    lorentz: np.ndarray
+    powers: np.ndarray
+    """Shape (n_phases, 3)."""
+    reference: np.ndarray
+    """Edges of the reference cells, shape (n_phases, 3)."""
+    shares: np.ndarray
+    """Lorentzian share of each single peak, shape (n_peaks,)."""
+    chebyshev: np.ndarray
+    """Shape (n_coefficients, n_bins)."""
+
+    def __iter__(self):
+        return iter(tuple(getattr(self, name) for name in self.__dataclass_fields__))
+
+
+class PatternModel:
+    """Patterns of a phase set on a grid of q, and their derivatives.
+
+    Parameters
+    ----------
+    phases
+        From `load_phase_set`.
+    q
+        Bin centres in 1/Å, evenly spaced, shape (n_bins,), within or beyond the set's range: bins outside it are not
+        part of the model.
+    profile
+        Width and shape of a line that the sample does not broaden; bins wider than those it was measured with add
+        their own width (see there).
+
+    Raises
+    ------
+    ConfigError
+        If a cell that is not orthogonal or hexagonal has free parameters, or the range holds too few bins.
+    """
+
+    def __init__(self, phases: PhaseSet, q: np.ndarray, profile: InstrumentProfile):
+        q = np.asarray(q, dtype=float)
+        if q.ndim != 1 or q.size < 3 or not np.allclose(np.diff(q), q[1] - q[0], rtol=1e-3):
+            raise GeometryError("the bins of a pattern must be evenly spaced in q")
+        self.phases, self.profile = phases, profile
+        self.inside = (q >= phases.q_min) & (q <= phases.q_max)
+        self.q = q[self.inside]
+        self.names = self._names()
+        if self.q.size < len(self.names):
+            raise ConfigError(
+                f"phase set {phases.name!r}: {self.q.size} bins in {phases.q_min:g}–{phases.q_max:g} 1/Å are too few "
+                f"for {len(self.names)} parameters; integrate with more bins, or fit fewer phases"
+            )
+        self.arrays = self._arrays()
+        self.start, self.low, self.high = self._limits()
+
+    @property
+    def n_scales(self) -> int:
+        """Number of phases and single peaks."""
+        return len(self.phases.names)
+
+    def place(self, owner: str, parameter: str) -> int:
+        """Index of a parameter, for example ``place('NCA', 'c')``."""
+        return self.names.index((owner, parameter))
+
+    @property
+    def scale_places(self) -> np.ndarray:
+        """Indices of the scales of the phases and the areas of the peaks, shape (n_scales,)."""
+        n = len(self.phases.phases)
+        return np.r_[PER_PHASE * np.arange(n), PER_PHASE * n + PER_PEAK * np.arange(len(self.phases.peaks))]
+
+    @property
+    def background_places(self) -> np.ndarray:
+        """Indices of the background's coefficients."""
+        return np.arange(len(self.names) - self.phases.background_degree - 1, len(self.names))
+
+    def free(self, *, level: str) -> np.ndarray:
+        """Which parameters are fitted in every voxel, bool: 'linear', 'quick' or 'full' (see `config.Fit`)."""
+        chosen = np.zeros(len(self.names), dtype=bool)
+        chosen[self.scale_places] = chosen[self.background_places] = True
+        if level == "linear":
+            return chosen
+        for phase in self.phases.phases:
+            wanted = phase.per_voxel if level == "quick" else [item.name for item in phase.free]
+            for name in wanted:
+                chosen[self.place(phase.name, name)] = True
+            chosen[self.place(phase.name, "1/size")] = level == "full"
+        for peak in self.phases.peaks:
+            chosen[[self.place(peak.name, "q"), self.place(peak.name, "fwhm")]] = level == "full"
+        return chosen
+
+    def patterns(self, parameters: np.ndarray, *, extra: np.ndarray | float = 0.0) -> np.ndarray:
+        """Patterns for rows of parameters.
+
+        Parameters
+        ----------
+        parameters
+            Shape (n_patterns, n_parameters), in the order of `names`; sizes as 1/nm.
+        extra
+            FWHM of a further Gaussian relative to q (dq/q), one or one per pattern: what parallax adds.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (n_patterns, n_bins).
+        """
+        parameters = np.atleast_2d(np.asarray(parameters, dtype=float))
+        patterns = np.empty((len(parameters), self.q.size))
+        _patterns(tuple(self.arrays), parameters, self._extra(extra, len(parameters)), patterns)
+        return patterns
+
+    def derivatives(self, parameters: np.ndarray, *, extra: float = 0.0) -> np.ndarray:
+        """Derivatives of one pattern by all parameters, shape (n_parameters, n_bins)."""
+        parameters = np.asarray(parameters, dtype=float)
+        columns = np.arange(len(self.names))
+        pattern, slopes = np.empty(self.q.size), np.empty((len(columns), self.q.size))
+        nothing = np.empty((self.n_scales, 0))
+        scratch = np.empty((9, self.q.size))
+        evaluate(tuple(self.arrays), parameters, float(extra), columns, nothing, scratch, pattern, slopes)
+        return slopes
+
+    def units(self, parameters: np.ndarray) -> np.ndarray:
+        """The pattern of one unit of every phase and peak at the other parameters, shape (n_scales, n_bins)."""
+        one = np.repeat(np.asarray(parameters, dtype=float)[None], self.n_scales, axis=0)
+        one[:, self.background_places] = 0.0
+        one[:, self.scale_places] = np.eye(self.n_scales)
+        return self.patterns(one)
+
+    def _extra(self, extra, n):
+        return np.broadcast_to(np.asarray(extra, dtype=float), n).copy()
+
+    def _names(self):
+        names = []
+        for phase in self.phases.phases:
+            names += [(phase.name, name) for name in ("scale", "a", "b", "c", "1/size")]
+        for peak in self.phases.peaks:
+            names += [(peak.name, name) for name in ("scale", "q", "fwhm")]
+        return names + [("background", str(n)) for n in range(self.phases.background_degree + 1)]
+
+    def _arrays(self):
+        phases, peaks = self.phases.phases, self.phases.peaks
+        described = [_squares(phase) for phase in phases]
+        lines = [phase.lines for phase in phases]
+        q = np.concatenate([found.q for found in lines])
+        gauss, lorentz = self._instrument(q)
+        x = np.linspace(-1, 1, self.q.size)
+        return Arrays(
+            first=float(self.q[0]),
+            step=float((self.q[-1] - self.q[0]) / (self.q.size - 1)),
+            starts=np.cumsum([0, *map(len, lines)]),
+            squares=np.concatenate([squares for squares, _, _ in described]) * (2 * np.pi) ** 2,
+            strengths=np.concatenate([found.intensity * found.q**2 for found in lines]),
+            gauss=gauss,
+            lorentz=lorentz,
+            powers=np.array([powers for _, powers, _ in described]),
+            reference=np.array([reference for _, _, reference in described]),
+            shares=np.array([peak.eta for peak in peaks], dtype=float),
+            chebyshev=np.polynomial.chebyshev.chebvander(x, self.phases.background_degree).T.copy(),
+        )
+
+    def _instrument(self, q):
+        """Gaussian and Lorentzian widths of the instrument's lines (1/Å), with the width of the bins."""
+        share = self.profile.eta(np.degrees(two_theta_from_q(q, wavelength=self.profile.wavelength)))
+        fwhm = self.profile.fwhm_q(q)
+        gauss = fwhm * np.sqrt(np.maximum(1 - 0.74417 * share - 0.24781 * share**2 - 0.00810 * share**3, 0))
+        lorentz = fwhm * (0.72928 * share + 0.19289 * share**2 + 0.07783 * share**3)
+        step = self.q[1] - self.q[0]
+        bins = 8 * np.log(2) / 12 * (step**2 - self.profile.q_step**2)
+        return np.sqrt(np.maximum(gauss**2 + bins, (0.1 * fwhm) ** 2)), lorentz
+
+    def _limits(self):
+        start, low, high = [], [], []
+        for phase in self.phases.phases:
+            limits = {item.name: (item.start, item.low, item.high) for item in phase.free}
+            edges = [phase.cell.get(name, phase.cell["a"]) for name in ("a", "b", "c")]
+            if phase.system not in DIAGONAL:
+                edges = [1.0, 1.0, 1.0]
+            rows = [(0.0, 0.0, np.inf)]
+            rows += [limits.get(n, (e, e, e)) for n, e in zip(("a", "b", "c"), edges, strict=True)]
+            size = phase.size
+            rows.append((1 / size.start, 1 / size.high, 1 / size.low))
+            for column, values in zip((start, low, high), zip(*rows, strict=True), strict=True):
+                column += values
+        for peak in self.phases.peaks:
+            rows = [(0.0, 0.0, np.inf), *((p.start, p.low, p.high) for p in (peak.q, peak.fwhm))]
+            for column, values in zip((start, low, high), zip(*rows, strict=True), strict=True):
+                column += values
+        n = self.phases.background_degree + 1
+        return np.array(start + [0.0] * n), np.array(low + [-np.inf] * n), np.array(high + [np.inf] * n)
+
+
+def _squares(phase: Phase):
+    """What multiplies 1/a², 1/b², 1/c² in 1/d² for every line, powers of the edges in the volume, reference edges."""
+    if phase.system in DIAGONAL:
+        shares, powers = DIAGONAL[phase.system]
+        h, k, ell = phase.lines.hkl.T.astype(float)
+        return (
+            np.stack([h * h, k * k, ell * ell, h * k], axis=1) @ np.transpose(shares),
+            powers,
+            [phase.cell.get(n, phase.cell["a"]) for n in ("a", "b", "c")],
+        )
+    if phase.free:
+        raise ConfigError(
+            f"phase {phase.name!r}: a {phase.system} cell cannot be fitted; give it in `cell`, without `free`"
+        )
+    only = (phase.lines.q / (2 * np.pi)) ** 2
+    return np.stack([only, 0 * only, 0 * only], axis=1), (0.0, 0.0, 0.0), [1.0, 1.0, 1.0]
+
+
+_jit = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+
+
+@_jit
+def evaluate(arrays, parameters, extra, columns, fixed, scratch, pattern, slopes):
+    """The pattern at `parameters`, and its derivatives by those that have a column (`columns` ≥ 0).
+
+    `fixed` holds the unit patterns of phases and peaks none of whose other parameters has a column; it may be empty.
+    `scratch` has nine rows of n_bins; `pattern` (n_bins,) and `slopes` (n_columns, n_bins) are set.
+    """
+    first, step, starts, squares, strengths, gauss, lorentz, powers, reference, shares, chebyshev = arrays
+    n_phases, n = powers.shape[0], pattern.size
+    pattern[:] = 0.0
+    slopes[:] = 0.0
+    work, unit, moves = scratch[:4], scratch[4], scratch[5:]
+    for p in range(n_phases):
+        base = PER_PHASE * p
+        scale = parameters[base]
+        moving = False
+        for k in range(1, PER_PHASE):
+            moving |= columns[base + k] >= 0
+        if moving or fixed.shape[1] == 0:
+            lines = slice(starts[p], starts[p + 1])
+            add_phase(
+                first, step, squares[lines], strengths[lines], gauss[lines], lorentz[lines], powers[p],
+                parameters[base + A : base + C + 1], reference[p], parameters[base + INVERSE_SIZE], extra, work, unit,
+                moves,
+            )  # fmt: skip
+            for k in range(1, PER_PHASE):
+                if columns[base + k] >= 0 and scale != 0.0:
+                    for i in range(n):
+                        slopes[columns[base + k], i] = scale * moves[k - 1, i]
+        else:
+            unit[:] = fixed[p]
+        for i in range(n):
+            pattern[i] += scale * unit[i]
+        if columns[base] >= 0:
+            slopes[columns[base]] = unit
+    for k in range(shares.size):
+        base = PER_PHASE * n_phases + PER_PEAK * k
+        area = parameters[base]
+        unit[:] = 0.0
+        moves[:3] = 0.0
+        centre, width = parameters[base + Q], parameters[base + FWHM]
+        add_line(unit, moves[0], moves[1], moves[2], first, step, centre, width, shares[k], 1.0)
+        for i in range(n):
+            pattern[i] += area * unit[i]
+        if columns[base] >= 0:
+            slopes[columns[base]] = unit
+        for j in range(1, PER_PEAK):
+            if columns[base + j] >= 0:
+                for i in range(n):
+                    slopes[columns[base + j], i] = area * moves[j - 1, i]
+    base = PER_PHASE * n_phases + PER_PEAK * shares.size
+    for k in range(chebyshev.shape[0]):
+        for i in range(n):
+            pattern[i] += parameters[base + k] * chebyshev[k, i]
+        if columns[base + k] >= 0:
+            slopes[columns[base + k]] = chebyshev[k]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, parallel=True)
+def _patterns(arrays, parameters, extra, patterns):
+    nothing = np.empty((0, 0))
+    columns = np.full(parameters.shape[1], -1)
+    for k in numba.prange(parameters.shape[0]):
+        scratch = np.empty((9, patterns.shape[1]))
+        evaluate(arrays, parameters[k], extra[k], columns, nothing, scratch, patterns[k], np.empty((0, 0)))

@@ -1,0 +1,303 @@
+"""Bounded Gauss-Newton for one pattern at a time: scales that may not be negative, cells and sizes within limits.
+
+Poisson weights 1/model make it Fisher scoring: its fixed point is the maximum of the likelihood. Scales and background
+enter linearly, so that each step solves for them exactly at the current cells and sizes, as variable projection does.
+"""
+
+import numba
+import numpy as np
+
+from .model import evaluate
+
+POISSON, GIVEN = 0, 1
+"""Weights: one over the model, or one over a variance that is given."""
+SETTLED = 2e-3
+"""A step that promises to lower χ² by less than this ends the fit: no parameter moves by a twentieth of its error."""
+LEAST = 0.02
+"""The model is taken to be at least this share of the pattern's mean where it weighs: no bin without background."""
+CONVERGED, STOPPED = 0, 1
+
+_jit = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+
+
+@_jit
+def fit_one(
+    arrays, pattern, variance, weights_kind, start, low, high, columns, free, linear, fixed, extra, most, found, errors
+):
+    """Fit one pattern; `found` (n_parameters,) and `errors` (n_free,) are set.
+
+    Parameters
+    ----------
+    arrays, columns, fixed, extra
+        As for `model.evaluate`; parameter ``free[j]`` has column j.
+    pattern, variance
+        Shape (n_bins,); bins whose variance is not above 0 are left out; it weighs only if `weights_kind` is `GIVEN`.
+    start, low, high
+        All parameters, shape (n_parameters,).
+    free, linear
+        Places of the free parameters, and which of these are scales or background, shape (n_free,).
+    most
+        Steps at most.
+
+    Returns
+    -------
+    tuple
+        Steps, whether it settled (`CONVERGED`), χ² with the last weights, weighted squares of the pattern, bins used.
+    """
+    n, m = pattern.size, free.size
+    scratch, model, slopes = np.empty((9, n)), np.empty(n), np.empty((m, n))
+    trial_model, trial_slopes = np.empty(n), np.empty((m, n))
+    weights, step = np.empty(n), np.empty(m)
+    gradient, hessian, damped = np.empty(m), np.empty((m, m)), np.empty((m, m))
+    found[:] = start
+    mean = 0.0
+    for i in range(n):
+        mean += abs(pattern[i]) / n
+    least = max(LEAST * mean, 1e-30)
+    evaluate(arrays, found, extra, columns, fixed, scratch, model, slopes)
+    damping, state, steps = 1e-2, STOPPED, 0
+    for round_ in range(most):
+        steps = round_ + 1
+        for i in range(n):
+            if variance[i] <= 0.0:
+                weights[i] = 0.0
+            elif weights_kind == GIVEN:
+                weights[i] = 1.0 / variance[i]
+            elif round_ == 0:
+                weights[i] = 1.0 / max(pattern[i], mean, least)
+            else:
+                weights[i] = 1.0 / max(model[i], least)
+        normal_equations(slopes, weights, pattern, model, gradient, hessian)
+        merit = chi2(weights, pattern, model)
+        accepted = False
+        for _ in range(8):
+            promise = bounded_step(
+                hessian, gradient, damping if round_ else 0.0, found, low, high, free, linear, round_ == 0, damped, step
+            )
+            if promise < SETTLED and round_ > 1:
+                state = CONVERGED
+                break
+            for j in range(m):
+                k = free[j]
+                found[k] = min(max(found[k] + step[j], low[k]), high[k])
+            evaluate(arrays, found, extra, columns, fixed, scratch, trial_model, trial_slopes)
+            if chi2(weights, pattern, trial_model) <= merit * (1 + 1e-12) or round_ == 0:
+                accepted = True
+                break
+            for j in range(m):
+                found[free[j]] -= step[j]
+            damping = damping * 10.0
+        if state == CONVERGED:
+            break
+        if not accepted:  # no step helps: this is the minimum to rounding
+            state = CONVERGED
+            break
+        model, trial_model = trial_model, model
+        slopes, trial_slopes = trial_slopes, slopes
+        damping = max(damping * 0.1, 1e-6)
+    used = 0
+    total = 0.0
+    for i in range(n):
+        if weights[i] > 0.0:
+            used += 1
+            total += weights[i] * pattern[i] * pattern[i]
+    standard_errors(hessian, damped, found, low, high, free, errors)
+    return steps, state, chi2(weights, pattern, model), total, used
+
+
+@_jit
+def chi2(weights, pattern, model):
+    total = 0.0
+    for i in range(pattern.size):
+        difference = pattern[i] - model[i]
+        total += weights[i] * difference * difference
+    return total
+
+
+@_jit
+def normal_equations(slopes, weights, pattern, model, gradient, hessian):
+    """Jᵀ W (y − m) and Jᵀ W J; columns that are 0 over a stretch, as lines are, cost nothing there."""
+    m, n = slopes.shape
+    first, last = np.empty(m, np.int64), np.empty(m, np.int64)
+    weighted = np.empty(n)
+    for j in range(m):
+        a = 0
+        while a < n and slopes[j, a] == 0.0:
+            a += 1
+        b = n
+        while b > a and slopes[j, b - 1] == 0.0:
+            b -= 1
+        first[j], last[j] = a, b
+    for j in range(m):
+        total = 0.0
+        for i in range(first[j], last[j]):
+            weighted[i] = weights[i] * slopes[j, i]
+            total += weighted[i] * (pattern[i] - model[i])
+        gradient[j] = total
+        for k in range(j + 1):
+            total = 0.0
+            for i in range(max(first[j], first[k]), min(last[j], last[k])):
+                total += weighted[i] * slopes[k, i]
+            hessian[j, k] = hessian[k, j] = total
+
+
+@_jit
+def bounded_step(hessian, gradient, damping, found, low, high, free, linear, only_linear, damped, step):
+    """The step to the minimum of the quadratic model within the limits; returns what it promises to take off χ².
+
+    Parameters that would leave their limits are set to them and the others solved again; those at a limit that the
+    gradient pushes outwards stay. The damping is relative to the width of the limits, so that it holds back only what
+    the data say nothing about.
+    """
+    m = free.size
+    held = np.zeros(m, numba.boolean)
+    for j in range(m):
+        k = free[j]
+        step[j] = 0.0
+        at_low, at_high = found[k] <= low[k], found[k] >= high[k]
+        held[j] = (at_low and gradient[j] <= 0.0) or (at_high and gradient[j] >= 0.0)
+        held[j] |= hessian[j, j] <= 0.0 or (only_linear and not linear[j])
+    for _ in range(m + 1):
+        if not solve_free(hessian, gradient, damping, low, high, free, linear, held, damped, step):
+            return 0.0
+        worst, place = 0.0, -1
+        for j in range(m):
+            if held[j]:
+                continue
+            k = free[j]
+            beyond = max(low[k] - found[k] - step[j], found[k] + step[j] - high[k])
+            if beyond > 0.0:
+                width = high[k] - low[k]
+                relative = beyond * np.sqrt(hessian[j, j]) if linear[j] else beyond / width
+                if relative > worst:
+                    worst, place = relative, j
+        if place < 0:
+            break
+        for j in range(m):  # all that leave by half as much as the worst go together
+            if held[j]:
+                continue
+            k = free[j]
+            beyond = max(low[k] - found[k] - step[j], found[k] + step[j] - high[k])
+            if beyond <= 0.0 or linear[j] != linear[place]:
+                continue
+            relative = beyond * np.sqrt(hessian[j, j]) if linear[j] else beyond / (high[k] - low[k])
+            if relative >= 0.5 * worst:
+                step[j] = (low[k] if found[k] + step[j] < low[k] else high[k]) - found[k]
+                held[j] = True
+    promise = 0.0
+    for j in range(m):
+        curved = 0.0
+        for i in range(m):
+            curved += hessian[j, i] * step[i]
+        promise += step[j] * (2.0 * gradient[j] - curved)
+    return promise
+
+
+@_jit
+def solve_free(hessian, gradient, damping, low, high, free, linear, held, damped, step):
+    """Solve for the steps that are not held, given those that are; False if the matrix is not positive definite."""
+    m, count = free.size, 0
+    places = np.empty(m, np.int64)
+    for j in range(m):
+        if not held[j]:
+            places[count] = j
+            count += 1
+    scale, right = np.empty(count), np.empty(count)
+    for a in range(count):
+        scale[a] = 1.0 / np.sqrt(hessian[places[a], places[a]])
+    for a in range(count):
+        j = places[a]
+        right[a] = gradient[j]
+        for k in range(m):
+            if held[k] and step[k] != 0.0:
+                right[a] -= hessian[j, k] * step[k]
+        right[a] *= scale[a]
+        for b in range(a + 1):
+            damped[a, b] = hessian[j, places[b]] * scale[a] * scale[b]
+        damped[a, a] += 1e-10
+        if not linear[j]:
+            width = high[free[j]] - low[free[j]]
+            damped[a, a] += damping * (scale[a] / width) ** 2 * 12.0
+    if not cholesky(damped, count):
+        return False
+    for a in range(count):
+        total = right[a]
+        for b in range(a):
+            total -= damped[a, b] * right[b]
+        right[a] = total / damped[a, a]
+    for a in range(count - 1, -1, -1):
+        total = right[a]
+        for b in range(a + 1, count):
+            total -= damped[b, a] * right[b]
+        right[a] = total / damped[a, a]
+    for a in range(count):
+        step[places[a]] = right[a] * scale[a]
+    return True
+
+
+@_jit
+def cholesky(matrix, n):
+    """Lower factor of the first n rows, in place; False where the matrix is not positive definite."""
+    for a in range(n):
+        for b in range(a + 1):
+            total = matrix[a, b]
+            for c in range(b):
+                total -= matrix[a, c] * matrix[b, c]
+            if a == b:
+                if total <= 0.0:
+                    return False
+                matrix[a, a] = np.sqrt(total)
+            else:
+                matrix[a, b] = total / matrix[b, b]
+    return True
+
+
+@_jit
+def standard_errors(hessian, work, found, low, high, free, errors):
+    """Square roots of the diagonal of the inverse over parameters that the data say something about; else NaN.
+
+    Parameters at a limit are taken as known; a scale at 0 has the error that it would have alone with the others.
+    """
+    m, count = free.size, 0
+    places = np.empty(m, np.int64)
+    for j in range(m):
+        errors[j] = np.nan
+        k = free[j]
+        if hessian[j, j] > 0.0 and found[k] > low[k] and found[k] < high[k]:
+            places[count] = j
+            count += 1
+    for a in range(count):
+        for b in range(a + 1):
+            j, k = places[a], places[b]
+            work[a, b] = hessian[j, k] / np.sqrt(hessian[j, j] * hessian[k, k])
+        work[a, a] += 1e-10
+    if not cholesky(work, count):
+        return
+    column = np.empty(count)
+    total = np.zeros(count)
+    for c in range(count):  # rows of the inverse of the factor: their squares add up to the inverse's diagonal
+        for a in range(c, count):
+            value = 1.0 if a == c else 0.0
+            for b in range(c, a):
+                value -= work[a, b] * column[b]
+            column[a] = value / work[a, a]
+        for a in range(c, count):
+            total[c] += column[a] ** 2
+    for a in range(count):
+        j = places[a]
+        errors[j] = np.sqrt(total[a] / hessian[j, j])
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, parallel=True)
+def fit_all(
+    arrays, patterns, variances, weights_kind, starts, low, high, columns, free, linear, fixed, extra, most, found,
+    errors, summary,
+):  # fmt: skip
+    """`fit_one` for every pattern; `summary` (n_patterns, 5) takes what it returns."""
+    for k in numba.prange(patterns.shape[0]):
+        variance = variances[k] if variances.shape[0] > 1 else variances[0]
+        steps, state, rest, total, used = fit_one(
+            arrays, patterns[k], variance, weights_kind, starts[k], low, high, columns, free, linear, fixed, extra[k],
+            most, found[k], errors[k],
+        )  # fmt: skip
+        summary[k, 0], summary[k, 1], summary[k, 2], summary[k, 3], summary[k, 4] = steps, state, rest, total, used

@@ -1,0 +1,150 @@
+"""Fitting: the mean pattern first, then every voxel from there."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import FitError
+from .model import PatternModel
+from .newton import CONVERGED, GIVEN, POISSON, fit_all
+from .start import search_cells
+
+BLOCK = 20_000
+"""Patterns fitted at a time: what a progress bar moves by, and what the search for cells holds in memory."""
+AT_LIMIT = 1e-6
+"""A parameter this close to a limit, relative to their distance, has hit it."""
+UNINFORMED = 0.25
+"""A standard error above this share of the distance between the limits: the data say little more than they do."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Parameters of patterns, in the order of `PatternModel.names`; sizes as 1/nm."""
+
+    parameters: np.ndarray
+    """Shape (n_patterns, n_parameters)."""
+    errors: np.ndarray
+    """Standard errors, same shape; NaN where not fitted, at a limit, or without any information."""
+    rwp: np.ndarray
+    """Weighted profile R factor, shape (n_patterns,)."""
+    chi2: np.ndarray
+    """χ² per degree of freedom, shape (n_patterns,)."""
+    converged: np.ndarray
+    """Shape (n_patterns,), bool."""
+    at_limit: np.ndarray
+    """Which parameters ended at a limit (scales at 0 not counted), shape (n_patterns, n_parameters), bool."""
+
+    def uninformed(self, model: PatternModel) -> np.ndarray:
+        """Cells, sizes and widths that the data say next to nothing about, shape (n_patterns, n_parameters), bool."""
+        width = np.where(np.isfinite(model.high - model.low), model.high - model.low, np.inf)
+        return self.errors > UNINFORMED * np.maximum(width, np.finfo(float).tiny)
+
+
+def fit_patterns(
+    model: PatternModel,
+    patterns: np.ndarray,
+    *,
+    start: np.ndarray | None = None,
+    level: str = "full",
+    variance: np.ndarray | None = None,
+    absolute: bool = True,
+    search: bool = True,
+    extra: np.ndarray | float = 0.0,
+    most: int = 50,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> FitResult:
+    """Fit every pattern on its own.
+
+    Parameters
+    ----------
+    patterns
+        Shape (n_patterns, n_bins) on the model's bins. Counts, or any unit if `absolute` is false.
+    start
+        Parameters to begin with, shape (n_parameters,) or (n_patterns, n_parameters); None: the phase set's.
+    level
+        'linear', 'quick' or 'full': see `PatternModel.free`.
+    variance
+        Shape (n_bins,) or that of `patterns`; None: Poisson, one over the model.
+    absolute
+        Whether weights are those of the noise; if not, standard errors are scaled by the root of χ².
+    search
+        Look for cells on a grid first; not needed where `start` is close.
+    extra
+        See `PatternModel.patterns`.
+    most
+        Steps after which a pattern is given up.
+    progress
+        Wraps the blocks of patterns.
+
+    Raises
+    ------
+    FitError
+        If a pattern is not finite or shapes do not fit together.
+    """
+    patterns = np.ascontiguousarray(np.atleast_2d(patterns), dtype=float)
+    _refuse(model, patterns, variance)
+    n = len(patterns)
+    free = model.free(level=level)
+    start = model.start if start is None else np.asarray(start, dtype=float)
+    variances = np.ones((1, model.q.size)) if variance is None else np.atleast_2d(np.asarray(variance, dtype=float))
+    extra = np.broadcast_to(np.asarray(extra, dtype=float), n).copy()
+    found, errors, summary = np.empty((n, start.shape[-1])), np.full((n, start.shape[-1]), np.nan), np.empty((n, 5))
+    places = np.flatnonzero(free)
+    columns = np.full(free.size, -1)
+    columns[places] = np.arange(places.size)
+    linear = np.isin(places, np.r_[model.scale_places, model.background_places])
+    # Unit patterns are computed once where all patterns share what is not free, and nothing adds to their width.
+    shared = start.ndim == 1 and not extra.any()
+    fixed = model.units(start) if shared else np.empty((0, 0))
+    for first in progress(range(0, n, BLOCK)):
+        part = slice(first, min(n, first + BLOCK))
+        own = start if start.ndim == 1 else start[part]
+        if search and own.ndim == 1:
+            own = search_cells(model, patterns[part], own, free)
+        own = np.ascontiguousarray(np.broadcast_to(own, (part.stop - first, start.shape[-1])))
+        some = np.empty((part.stop - first, places.size))
+        fit_all(
+            tuple(model.arrays),
+            patterns[part],
+            variances if len(variances) == 1 else np.ascontiguousarray(variances[part]),
+            POISSON if variance is None else GIVEN,
+            own,
+            model.low,
+            model.high,
+            columns,
+            places,
+            linear,
+            fixed,
+            extra[part],
+            most,
+            found[part],
+            some,
+            summary[part],
+        )
+        errors[part, places] = some
+    return _result(model, found, errors, summary, free, absolute)
+
+
+def _result(model, found, errors, summary, free, absolute):
+    _, state, rest, total, used = summary.T
+    chi2 = rest / np.maximum(used - np.isfinite(errors).sum(axis=1), 1)
+    rwp = np.sqrt(rest / np.maximum(total, np.finfo(float).tiny))
+    if not absolute:
+        errors *= np.sqrt(chi2)[:, None]
+    width = np.where(np.isfinite(model.high - model.low), model.high - model.low, 0.0)
+    near = AT_LIMIT * width
+    at_limit = free & (width > 0) & ((found <= model.low + near) | (found >= model.high - near))
+    return FitResult(found, errors, rwp, chi2, state == CONVERGED, at_limit)
+
+
+def _refuse(model, patterns, variance):
+    if patterns.shape[1] != model.q.size:
+        raise FitError(f"patterns have {patterns.shape[1]} bins, the model {model.q.size}")
+    bad = ~np.isfinite(patterns).all(axis=1)
+    if bad.any():
+        raise FitError(
+            f"{bad.sum()} of {len(patterns)} patterns hold NaN or infinity (first: {bad.argmax()}); mask them"
+        )
+    if variance is not None and np.shape(variance) not in (patterns.shape, patterns.shape[1:]):
+        raise FitError(f"a variance of shape {np.shape(variance)} does not belong to patterns of {patterns.shape}")
