@@ -42,7 +42,7 @@ def material_maps(cell: Cell, state: State, names: list[str], *, n: int, step: f
         the middle; 0 to 1, summing to at most 1 (the rest is void).
     """
     phantom = _phantom(cell, state, n=n, step=step)
-    maps = np.zeros((n * SUB_VOXELS, n * SUB_VOXELS, len(names)))
+    maps = np.zeros((n * SUB_VOXELS, n * SUB_VOXELS, len(names)), dtype=np.float32)
     for rows, content, share in phantom:
         for name, fraction in content.fractions.items():
             maps[rows, :, names.index(name)] += fraction * share

@@ -1,10 +1,17 @@
-"""Weight fractions of the crystalline phases, as a powder diffractionist tells them."""
+"""Cells and weight fractions of the phases, as a powder diffractionist tells them."""
 
 import numpy as np
 
 from .attenuation import crystal_density
-from .parameters import Parameters
+from .parameters import Parameters, State
+from .patterns import lattice_of
 from .structures import read_crystal
+
+
+def lattice_parameters(parameters: Parameters, names: list[str], state: State) -> np.ndarray:
+    """Cell of every phase (Å and degrees) in one state, NaN for what has none, shape (n_phases, 6)."""
+    amorphous = parameters.amorphous
+    return np.array([[np.nan] * 6 if name in amorphous else lattice_of(name, state.lattice) for name in names])
 
 
 def phase_densities(parameters: Parameters, names: list[str], cells: np.ndarray) -> np.ndarray:

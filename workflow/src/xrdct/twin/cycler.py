@@ -47,6 +47,13 @@ def neighbours(cycler: Cycler, seconds: float) -> tuple[int, float]:
     return before, float(np.clip((seconds - times[before]) / (times[before + 1] - times[before]), 0, 1))
 
 
+def state_at(parameters: Parameters, seconds: float) -> State:
+    """The state that the cell has left last, with the lattice parameters of this moment."""
+    first, share = neighbours(parameters.cycler, seconds)
+    before, after = course_states(parameters)[first : first + 2]
+    return before.model_copy(update={"lattice": mixed_lattice(before, after, share)})
+
+
 def mixed_lattice(before: State, after: State, share: float) -> dict[str, LatticeParameters]:
     """Lattice parameters on the way from one state to another, linear in `share`."""
     mixed = {}
@@ -117,8 +124,3 @@ def _rows(parameters: Parameters) -> list[list[str]]:
         ]
         for k in range(seconds.size)
     ]
-
-
-def timestamp(epoch: float) -> str:
-    """A moment (s since 1970) as a Pilatus writes it, in UTC."""
-    return datetime.fromtimestamp(round(float(epoch), 3), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]

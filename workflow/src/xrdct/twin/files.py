@@ -98,10 +98,14 @@ def has_stamp(path: Path, stamp: str) -> bool:
         return file.attrs.get(STAMP) == stamp
 
 
-def write_frame(path: Path, counts: np.ndarray) -> None:
-    """Write one frame as CBF, int32."""
+def write_frame(path: Path, counts: np.ndarray, header: list[str] | None = None) -> None:
+    """Write one frame as CBF, int32, with these lines of a Pilatus header if there are any."""
+    image = fabio.cbfimage.CbfImage(data=np.asarray(counts, dtype=np.int32))
+    if header:
+        image.header["_array_data.header_convention"] = "PILATUS_1.2"
+        image.header["_array_data.header_contents"] = "\n".join(f"# {line}" for line in header)
     with whole(path) as part:
-        fabio.cbfimage.CbfImage(data=np.asarray(counts, dtype=np.int32)).write(str(part))
+        image.write(str(part))
 
 
 def write_mask(path: Path, mask: np.ndarray) -> None:

@@ -1,13 +1,12 @@
 """The layouts of raw files that the twin can write: BLISS masters, plain HDF5 stacks, CBF series."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
-import fabio.cbfimage
 import numpy as np
 
 from . import bliss, files
-from .cycler import timestamp
 from .detector import wavelength
 from .files import FramesFrom
 from .parameters import Parameters
@@ -102,17 +101,14 @@ def _write_series(
     for block in frames_from(number) if number < n_frames else ():
         for counts in block:
             readings = {name: values[number] for name, values in counters.items()}
-            _write_cbf(names[number], counts, _header(parameters, start_time, readings))
+            files.write_frame(names[number], counts, _header(parameters, start_time, readings))
             number += 1
     files.take_place(part, folder)
 
 
-def _write_cbf(path: Path, counts: np.ndarray, header: list[str]) -> None:
-    image = fabio.cbfimage.CbfImage(data=counts)
-    image.header["_array_data.header_convention"] = "PILATUS_1.2"
-    image.header["_array_data.header_contents"] = "\n".join(f"# {line}" for line in header)
-    with files.whole(path) as part:
-        image.write(str(part))
+def _moment(epoch: float) -> str:
+    """A moment (s since 1970) as a Pilatus writes it, in UTC."""
+    return datetime.fromtimestamp(round(float(epoch), 3), UTC).isoformat(timespec="milliseconds")[:23]
 
 
 def _header(parameters: Parameters, start_time: str, readings: dict[str, float]) -> list[str]:
@@ -121,7 +117,7 @@ def _header(parameters: Parameters, start_time: str, readings: dict[str, float])
     row, column = detector.beam_centre
     return [
         "Detector: PILATUS3 X CdTe, simulated",
-        timestamp(readings["epoch"]) if "epoch" in readings else start_time,
+        _moment(readings["epoch"]) if "epoch" in readings else start_time,
         f"Pixel_size {edge:.6g} m x {edge:.6g} m",
         "CdTe sensor, thickness 0.001000 m",
         "Exposure_time 0.0100000 s",

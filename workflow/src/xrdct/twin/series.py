@@ -9,11 +9,10 @@ import xarray as xr
 from .acquisition import decayed_intensity
 from .blocks import blocks_of_line, frame_maker
 from .cell import material_maps
-from .composition import phase_densities, weight_fractions
-from .cycler import CLOCK, charge_at, course_states, mixed_lattice, neighbours, voltage_at
+from .composition import lattice_parameters, phase_densities, weight_fractions
+from .cycler import CLOCK, charge_at, course_states, neighbours, state_at, voltage_at
 from .files import STAMP
 from .parameters import Parameters, Series, State
-from .patterns import lattice_of
 from .sample import Station, Straight, straight_lines
 from .scattering import paths_of_line, state_mu, state_scatterer
 from .upsets import frames_written, lost_frames, monitor_reading
@@ -50,16 +49,12 @@ class Course:
         self._states = course_states(parameters)
         self._maps = {}
 
-    def at(self, seconds: float) -> tuple[State, np.ndarray]:
-        """State (for its lattice parameters) and phantom [y, x, material] at a moment."""
+    def maps_at(self, seconds: float) -> np.ndarray:
+        """Phantom [y, x, material] at a moment."""
         first, share = neighbours(self._parameters.cycler, seconds)
-        before, after = self._states[first], self._states[first + 1]
-        self._maps = {k: self._maps.get(k) for k in (first, first + 1)}
-        for k in (first, first + 1):
-            if self._maps[k] is None:
-                self._maps[k] = self._phantom(self._states[k])
-        mixed = before.model_copy(update={"lattice": mixed_lattice(before, after, share)})
-        return mixed, (1 - share) * self._maps[first] + share * self._maps[first + 1]
+        kept = {k: self._maps[k] for k in (first, first + 1) if k in self._maps}
+        self._maps = {k: kept[k] if k in kept else self._phantom(self._states[k]) for k in (first, first + 1)}
+        return (1 - share) * self._maps[first] + share * self._maps[first + 1]
 
     def _phantom(self, state: State) -> np.ndarray:
         scan = self._parameters.scan
@@ -71,9 +66,8 @@ def met_by_beam(parameters: Parameters, station: Station, series: Series) -> Str
     course, axis = Course(parameters, station), series_axis(parameters, series)
     met = []
     for seconds in middle_times(series):
-        state, maps = course.at(seconds)
-        mu = state_mu(parameters, station.names, state)
-        met.append(_direct(parameters, series, maps, mu, axis))
+        mu = state_mu(parameters, station.names, state_at(parameters, seconds))
+        met.append(_direct(parameters, series, course.maps_at(seconds), mu, axis))
     return Straight(
         np.concatenate([one.path_lengths for one in met]), np.concatenate([one.transmission for one in met])
     )
@@ -86,7 +80,7 @@ def series_frames(parameters: Parameters, station: Station, series: Series, firs
     lost = lost_frames(parameters, series.name, 1, series.n_repeats * n)
     seconds = middle_times(series)
     for line in range(first // n, series.n_repeats):
-        state, maps = course.at(seconds[line])
+        state, maps = state_at(parameters, seconds[line]), course.maps_at(seconds[line])
         scatterer = state_scatterer(parameters, state, maps, names=station.names, q=station.q, pixels=station.pixels)
         straight = _direct(parameters, series, maps, scatterer.mu, axis)
         make_block = frame_maker(parameters, station, scatterer, scan=series.name, subset=1, lost=lost)
@@ -107,8 +101,8 @@ def _direct(parameters: Parameters, series: Series, maps: np.ndarray, mu: np.nda
     return straight_lines(maps, mu, angles, cor=axis, n_positions=series.n_positions, step=step)
 
 
-def series_metadata(parameters: Parameters, station: Station, series: Series) -> dict:
-    """Arguments of `formats.write_raw`: counters with a time for every frame, texts."""
+def series_metadata(parameters: Parameters, series: Series, met: Straight) -> dict:
+    """Arguments of `formats.write_raw`: counters with a time for every frame, texts; `met` is from `met_by_beam`."""
     seconds = frame_times(series).ravel()
     n_frames = frames_written(parameters, series.name, 1, seconds.size)
     lost = lost_frames(parameters, series.name, 1, seconds.size)
@@ -116,7 +110,7 @@ def series_metadata(parameters: Parameters, station: Station, series: Series) ->
     along = series.ty_mm + parameters.scan.step_mm * np.arange(series.n_positions)
     counters = {
         "mon": monitor_reading(monitor, lost, parameters.artefacts.lost),
-        "diode": monitor * met_by_beam(parameters, station, series).transmission.ravel(),
+        "diode": monitor * met.transmission.ravel(),
         "rot": np.full(seconds.size, float(series.angle_deg)),
         "ty": np.tile(along, series.n_repeats),
         "epoch": CLOCK.timestamp() + seconds,
@@ -132,34 +126,33 @@ def series_metadata(parameters: Parameters, station: Station, series: Series) ->
     }
 
 
-def series_truth(parameters: Parameters, station: Station, series: Series, stamp: str) -> xr.Dataset:
-    """Time, voltage, path lengths, fractions and lattice parameters of every repetition."""
-    seconds, course = middle_times(series), Course(parameters, station)
-    paths = met_by_beam(parameters, station, series)
-    lattice = np.stack([_lattice(parameters, station, course.at(t)[0]) for t in seconds])
+def series_truth(parameters: Parameters, station: Station, series: Series, met: Straight, stamp: str) -> xr.Dataset:
+    """Time, voltage, path lengths, shares and cells of every repetition; `met` is from `met_by_beam`."""
+    seconds = middle_times(series)
+    lattice = np.stack([lattice_parameters(parameters, station.names, state_at(parameters, t)) for t in seconds])
     density = np.stack([phase_densities(parameters, station.names, cells) for cells in lattice])
-    total = paths.path_lengths.sum(axis=2, keepdims=True)
+    total = met.path_lengths.sum(axis=2, keepdims=True)
     place = ("line", "position", "phase")
     quantities = {
-        "path_length": (place, paths.path_lengths, "mm"),
-        "volume_fraction": (place, _ratio(paths.path_lengths, total), "1, share of the matter in the beam"),
+        "path_length": (place, met.path_lengths, "mm"),
+        "volume_fraction": (place, _ratio(met.path_lengths, total), "1, share of the matter in the beam"),
         "weight_fraction": (
             place,
-            weight_fractions(paths.path_lengths, density[:, None]),
+            weight_fractions(met.path_lengths, density[:, None]),
             "1, share of the crystalline mass in the beam",
         ),
-        "transmission": (("line", "position"), paths.transmission, "1"),
+        "transmission": (("line", "position"), met.transmission, "1"),
         "lattice": (("line", "phase", "constant"), lattice, "a, b, c in Å; alpha, beta, gamma in degrees"),
         "a": (("line", "phase"), lattice[..., 0], "Å"),
         "c": (("line", "phase"), lattice[..., 2], "Å"),
-        "frame_time": (("line", "position"), frame_times(series), "s since the start of the cycler"),
+        "frame_time": (("line", "position"), frame_times(series), "s after the start of the cycler"),
         "voltage": (("line",), voltage_at(parameters, seconds), "V"),
         "charge": (("line",), charge_at(parameters.cycler, seconds), "1, share of the capacity"),
         "lost": (("line", "position"), _lost(parameters, series), "1: frame lost"),
     }
     along = series.ty_mm + parameters.scan.step_mm * np.arange(series.n_positions)
     coordinates = {
-        "time": (("line",), seconds, "s since the start of the cycler"),
+        "time": (("line",), seconds, "s after the start of the cycler"),
         "ty": (("position",), along, "mm"),
         "phase": (("phase",), np.array(station.names, dtype=object), ""),
     }
@@ -168,11 +161,6 @@ def series_truth(parameters: Parameters, station: Station, series: Series, stamp
         {name: (dims, values, {"units": unit}) for name, (dims, values, unit) in coordinates.items()},
         {STAMP: stamp, "series": series.name, "angle_deg": series.angle_deg, "epoch_of_start": CLOCK.timestamp()},
     )
-
-
-def _lattice(parameters: Parameters, station: Station, state: State) -> np.ndarray:
-    amorphous = parameters.amorphous
-    return np.array([[np.nan] * 6 if name in amorphous else lattice_of(name, state.lattice) for name in station.names])
 
 
 def _lost(parameters: Parameters, series: Series) -> np.ndarray:

@@ -18,7 +18,7 @@ from .blocks import Block, blocks_of_subset, counted, frame_maker, in_order
 from .formats import stands, write_raw
 from .parameters import Parameters, Series, State
 from .sample import Sample, Station, prepare_samples, prepare_station
-from .series import series_frames, series_metadata, series_truth
+from .series import met_by_beam, series_frames, series_metadata, series_truth
 from .small_files import small_paths, write_small_files
 from .structures import structure_of
 from .truth import truth_of
@@ -127,8 +127,9 @@ class Factory:
 
     def write_series(self, out: Path, series: Series, *, wanted: bool) -> None:
         """Write the frames of a series where they are wanted, and its truth."""
+        met = met_by_beam(self.parameters, self.station, series)
         if wanted:
-            metadata = series_metadata(self.parameters, self.station, series)
+            metadata = series_metadata(self.parameters, series, met)
             n_frames = len(metadata["counters"]["mon"])
 
             def frames_from(first: int) -> Iterator[np.ndarray]:
@@ -136,7 +137,7 @@ class Factory:
                 return self._made(frames, lambda job: job(), first, n_frames)
 
             self._write(out, series.name, 1, frames_from, metadata)
-        truth = series_truth(self.parameters, self.station, series, self.stamp)
+        truth = series_truth(self.parameters, self.station, series, met, self.stamp)
         files.write_truth(truth_path(out, series.name), truth)
 
     def _write_subset(self, out: Path, state: State, subset: int, sample: Sample) -> None:

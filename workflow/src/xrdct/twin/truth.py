@@ -7,11 +7,12 @@ import xarray as xr
 
 from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles
 from .cell import SUB_VOXELS, box_mean, region_maps, region_names
+from .composition import lattice_parameters, phase_densities, weight_fractions
 from .detector import Defects, wavelength
 from .files import STAMP
 from .frames import air_pattern
 from .parameters import Detector, Parameters, State
-from .patterns import lattice_of
+from .patterns import size_of
 from .sample import Sample, Station
 from .upsets import lost_frames
 
@@ -62,9 +63,15 @@ def _phantom(parameters: Parameters, station: Station, state: State, samples: li
     scan, regions = parameters.scan, region_names(parameters.states)
     region = region_maps(parameters.cell, state, regions, n=scan.n_positions, step=scan.step_mm)
     counts_per_mm = parameters.beam.dose * samples[0].patterns
-    lattice = _lattice(parameters, station, state)
+    lattice = lattice_parameters(parameters, station.names, state)
+    weight = weight_fractions(np.moveaxis(fractions, 0, -1), phase_densities(parameters, station.names, lattice))
     return {
         "volume_fraction": (("phase", "y", "x"), fractions.astype(np.float32), "1"),
+        "weight_fraction": (
+            ("phase", "y", "x"),
+            np.moveaxis(weight, -1, 0).astype(np.float32),
+            "1, share of the crystalline mass of the voxel",
+        ),
         "path_length": (("phase", "angle", "position"), np.moveaxis(paths, -1, 0).astype(np.float32), "mm"),
         "region": (("region_name", "y", "x"), region.astype(np.float32), "1, share of the voxel in the region"),
         "mu": (("y", "x"), np.tensordot(mu, fractions, 1).astype(np.float32), "1/mm"),
@@ -74,6 +81,7 @@ def _phantom(parameters: Parameters, station: Station, state: State, samples: li
         "pattern": (("q",), paths.mean(axis=(0, 1)) @ counts_per_mm, "counts per pixel"),
         "air": (("q",), air_pattern(parameters.artefacts.air, station.q), "counts per pixel"),
         "lattice": (("phase", "constant"), lattice, "a, b, c in Å; alpha, beta, gamma in degrees"),
+        "size": (("phase",), _sizes(parameters, station), "nm"),
     }
 
 
@@ -82,16 +90,16 @@ def _fractions(sample: Sample) -> np.ndarray:
     return np.moveaxis(box_mean(sample.maps, SUB_VOXELS), -1, 0)
 
 
-def _lattice(parameters: Parameters, station: Station, state: State) -> np.ndarray:
-    """Cell of every phase, NaN for what has none, shape (n_phases, 6)."""
-    amorphous = parameters.amorphous
-    return np.array([[np.nan] * 6 if name in amorphous else lattice_of(name, state.lattice) for name in station.names])
+def _sizes(parameters: Parameters, station: Station) -> np.ndarray:
+    """Size of every phase's crystallites in nm, NaN for what has none."""
+    amorphous, instrument = parameters.amorphous, parameters.instrument
+    return np.array([np.nan if name in amorphous else size_of(name, instrument) for name in station.names])
 
 
 def _evolution(parameters: Parameters, station: Station, state: State, samples: list[Sample]) -> dict[str, tuple]:
     """What changes from subset to subset: (dims, values, unit) by name."""
     fractions = np.stack([_fractions(sample) for sample in samples])
-    lattice = np.stack([_lattice(parameters, station, state.at(k + 1)) for k in range(len(samples))])
+    lattice = np.stack([lattice_parameters(parameters, station.names, state.at(k + 1)) for k in range(len(samples))])
     return {
         "volume_fraction_by_subset": (("subset", "phase", "y", "x"), fractions.astype(np.float32), "1"),
         "lattice_by_subset": (("subset", "phase", "constant"), lattice, "a, b, c in Å; alpha, beta, gamma in degrees"),

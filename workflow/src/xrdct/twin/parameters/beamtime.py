@@ -82,6 +82,14 @@ class Parameters(Section):
             raise ValueError(f"series: every scan and series needs a name of its own, found {every}")
         return self
 
+    @model_validator(mode="after")
+    def _broken_off_is_there(self):
+        known = [state.scan for state in self.scans] + [series.name for series in self.series]
+        strange = [broken.scan for broken in self.artefacts.truncated if broken.scan not in known]
+        if strange:
+            raise ValueError(f"artefacts.truncated: no scan or series is called {', '.join(strange)}")
+        return self
+
     @property
     def scans(self) -> tuple[State, ...]:
         """The states in which the cell is scanned."""
