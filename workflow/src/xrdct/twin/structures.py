@@ -5,6 +5,7 @@ two share the reading of the CIF and the table of form factors, and a test compa
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import gemmi
 import numpy as np
@@ -64,7 +65,7 @@ def read_crystal(name: str, cell: tuple[float, ...] | None = None) -> Crystal:
     structure = read_structure(structure_of(name))
     elements, positions, occupancy, b_iso = [], [], [], []
     for site in structure.sites:
-        images = _images(np.array(site.fract.tolist()), structure.spacegroup)
+        images = _images(tuple(site.fract.tolist()), structure.spacegroup.xhm())
         elements += [site.element.name] * len(images)
         positions += images
         occupancy += [site.occ] * len(images)
@@ -73,10 +74,11 @@ def read_crystal(name: str, cell: tuple[float, ...] | None = None) -> Crystal:
     return Crystal(cell, tuple(elements), np.array(positions), np.array(occupancy), np.array(b_iso))
 
 
-def _images(position: np.ndarray, group: gemmi.SpaceGroup) -> list[np.ndarray]:
+@cache
+def _images(position: tuple[float, float, float], group: str) -> list[np.ndarray]:
     """The distinct images of one site under all operations of the group, modulo the lattice."""
     found = []
-    for operation in group.operations():
+    for operation in gemmi.SpaceGroup(group).operations():
         image = np.array(operation.apply_to_xyz(list(position)))
         offsets = [image - other - np.round(image - other) for other in found]
         if all(np.abs(offset).max() > TOLERANCE for offset in offsets):

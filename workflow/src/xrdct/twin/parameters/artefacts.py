@@ -68,9 +68,9 @@ class Truncated(Section):
     """A subset that was broken off."""
 
     scan: str
-    """Scan."""
+    """Name of the scan, or of the series."""
     subset: Annotated[int, Field(ge=1)]
-    """Subset."""
+    """Subset; a series has one, 1."""
     frames: Annotated[int, Field(ge=1)]
     """Frames that were written."""
 

@@ -42,16 +42,25 @@ class Parameters(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Seed of all random numbers; the same seed gives the same bytes in any order of work."""
     cell: Cell
+    """What it is built of."""
     states: tuple[State, ...]
+    """What its electrodes are at every voltage; each is one scan."""
     scan: Scan
+    """How motors move."""
     detector: Detector
+    """What counts."""
     beam: Beam
+    """Energy, dose, decay."""
     instrument: Instrument
+    """How wide lines are."""
     amorphous: dict[str, Amorphous]
     """`separator` and `electrolyte`."""
     artefacts: Artefacts = Artefacts()
+    """What goes wrong, or is there beside the lines."""
     calibrant: Calibrant = Calibrant()
+    """The frame that the geometry is found from."""
     files: Files = Files()
+    """Layout of the raw files."""
     cycler: Cycler | None = None
     """What charges the cell during `series`; null: nothing."""
     series: tuple[Series, ...] = ()

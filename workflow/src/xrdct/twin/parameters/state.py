@@ -51,7 +51,7 @@ class Change(Section):
 
 
 class State(Section):
-    """The cell at one voltage: one scan."""
+    """The cell at one voltage: one scan, or a station on the cycler's course."""
 
     scan: PlainName
     """Name of the scan."""
@@ -67,7 +67,6 @@ class State(Section):
     """Where the cathode's active material is something else than `cathode`."""
     lattice: dict[str, LatticeParameters] = Field(default={})
     """Lattice parameters of this state, by structure."""
-
     scanned: bool = True
     """Whether the cell is scanned in this state; false: it is only passed on the cycler's course."""
     later: tuple[Change, ...] = ()
