@@ -104,6 +104,22 @@ def test_the_mask_covers_gaps_dead_and_flagged_pixels_but_no_hot_ones(beamtime):
     assert not (mask & truth.flickering.values).any()
 
 
+def test_the_truth_tells_sizes_and_weight_fractions(beamtime):
+    truth = xr.open_zarr(beamtime / "truth" / "charged_4p2V.zarr", consolidated=False, chunks=None)
+    sizes = truth["size"].to_series()
+    assert (sizes["Fe"], sizes["LiC6"]) == (80, 150)
+    assert np.isnan(sizes["separator"])
+    weight, volume = truth.weight_fraction, truth.volume_fraction
+    crystalline = volume.drop_sel(phase=["separator", "electrolyte"]).sum("phase") > 0
+    np.testing.assert_allclose(weight.sum("phase"), crystalline, atol=1e-6)
+    assert (weight.sel(phase="electrolyte") == 0).all()
+    copper, aluminium = (weight.sel(phase=name) / volume.sel(phase=name) for name in ("Cu", "Al"))
+    both = ((volume.sel(phase="Cu") > 0) & (volume.sel(phase="Al") > 0)).values
+    # Densities of copper and aluminium from tables of elements, g/cm³.
+    np.testing.assert_allclose((copper / aluminium).values[both], 8.96 / 2.70, rtol=0.005)
+    assert both.any()
+
+
 def test_a_moved_folder_still_shows_its_frames(tmp_path):
     simulate(small(), tmp_path / "here", workers=1, quiet=True)
     with h5py.File(tmp_path / "here" / "raw" / "charged_4p2V_s1.h5") as master:

@@ -1,5 +1,7 @@
 """The page that explains the twin's parameter file, and files upon presets."""
 
+import re
+
 import pytest
 import yaml
 
@@ -29,6 +31,15 @@ def test_every_preset_is_valid_and_can_be_built_upon(preset, tmp_path):
     assert (built.sample, built.beam.dose, built.artefacts.air) == ("mine", 0.5, None)
     assert built.beam.energy_kev == base.beam.energy_kev
     assert (built.cell, built.states, built.scan) == (base.cell, base.states, base.scan)
+
+
+def test_the_example_of_the_readme_is_a_parameter_file(tmp_path):
+    (example,) = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(example, encoding="utf-8")
+    parameters = load_parameters(str(mine))
+    assert parameters.cell.pitch_mm == pytest.approx(0.395)  # two coatings of the cathode, each 20 µm thicker
+    assert parameters.beam.dose == load_parameters("nca18650").beam.dose / 2
 
 
 @pytest.mark.parametrize(
