@@ -12,7 +12,7 @@ from xrdct.twin.cell import material_maps, material_names, region_maps, region_n
 from xrdct.twin.parameters import chosen_scans, first_lines, load_parameters
 from xrdct.twin.patterns import lattice_of
 
-COARSE = 160
+COARSE = 110
 """Voxels across a cell: enough to find every part of it, in a second."""
 
 
