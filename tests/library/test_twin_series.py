@@ -8,9 +8,11 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from pydantic import ValidationError
 from small_beamtime import IDEAL, one_subset, small
 
+from xrdct.cli import main
 from xrdct.errors import ConfigError
 from xrdct.io.frames import open_frames
 from xrdct.twin import bliss
@@ -247,6 +249,16 @@ def test_images_of_a_series_carry_their_own_date(tmp_path):
     simulate(small(OPERANDO, {"files": {"format": "cbf"}, "series": [POINT]}), tmp_path, quiet=True)
     header = fabio.open(tmp_path / "raw" / "point_s1" / "point_s1_000003.cbf").header["_array_data.header_contents"]
     assert "# 2000-01-02T00:30:11.000" in header.splitlines()  # the third, at 11 + 2 · 900 s
+
+
+def test_the_command_writes_the_chosen_series_and_says_where(tmp_path, capsys):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump(small(OPERANDO).model_dump(mode="json")), encoding="utf-8")
+    assert main(["simulate", str(mine), "--scan", "point", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "0 scans, 1 series, 5 frames" in said
+    assert {str(p.name) for p in tmp_path.glob("out/raw/*.*")} == {"point_s1.h5", "cycler.mpt", "CeO2.cbf", "mask.edf"}
+    assert all(str(tmp_path / "out" / name) in said for name in ("series.tsv", "raw/cycler.mpt", "scans.tsv"))
 
 
 def test_single_series_can_be_chosen_and_the_states_of_the_course_stay():

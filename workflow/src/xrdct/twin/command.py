@@ -4,6 +4,7 @@ import time
 
 from .parameters import chosen_scans, first_lines, load_parameters
 from .simulate import measurements, simulate
+from .small_files import LOG, SERIES_TABLE, TABLE
 
 
 def run(args) -> int:
@@ -20,6 +21,9 @@ def run(args) -> int:
     series = f", {len(parameters.series)} series" if parameters.series else ""
     print(f"{len(parameters.scans)} scans{series}, {n_frames} frames: {what}")
     print(f"  raw frames, calibrant, mask  {args.out / 'raw'}")
-    print(f"  scan table                   {args.out / 'scans.tsv'}")
+    print(f"  scan table                   {args.out / TABLE}")
+    if parameters.cycler:
+        print(f"  table of series              {args.out / SERIES_TABLE}")
+        print(f"  the cycler's log             {args.out / 'raw' / LOG}")
     print(f"  truth                        {args.out / 'truth'}")
     return 0

@@ -54,7 +54,10 @@ class Course:
         first, share = neighbours(self._parameters.cycler, seconds)
         kept = {k: self._maps[k] for k in (first, first + 1) if k in self._maps}
         self._maps = {k: kept[k] if k in kept else self._phantom(self._states[k]) for k in (first, first + 1)}
-        return (1 - share) * self._maps[first] + share * self._maps[first + 1]
+        mixed = self._maps[first + 1] - self._maps[first]  # in place: a large cell takes most of a gigabyte
+        mixed *= share
+        mixed += self._maps[first]
+        return mixed
 
     def _phantom(self, state: State) -> np.ndarray:
         scan = self._parameters.scan
