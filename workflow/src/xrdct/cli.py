@@ -116,7 +116,9 @@ def _declare_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("parameters", metavar="PRESET_OR_FILE", help=names)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write to")
     parser.add_argument("--lines", type=int, metavar="N", help="write only the first N lines of every subset")
-    parser.add_argument("--scan", action="append", metavar="NAME", help="write only this scan (may be repeated)")
+    parser.add_argument(
+        "--scan", action="append", metavar="NAME", help="write only this scan or series (may be repeated)"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one per core)")
 
 
