@@ -8,12 +8,8 @@ a new revision that computes the same numbers leaves the manifest, and so everyt
 
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +18,7 @@ import zarr
 
 from .. import __version__
 from ..errors import StoreError
+from .whole import remove, replaced_when_whole
 
 FORMAT = 1
 """Version of the stores' form; a reader refuses another one."""
@@ -78,21 +75,6 @@ CHUNKS = {
 SHARDS = {"patterns": {"line": 8}}
 """Lengths by dim of the files that hold several chunks; dims not named are not split. Network file systems suffer from
 many small files. Kinds that are not named have one chunk per file."""
-
-
-@contextmanager
-def replaced_when_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary sibling of `path` to write to; rename it to `path` only if the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    _remove(partial)
-    try:
-        yield partial
-        _remove(path)
-        partial.rename(path)
-    finally:
-        _remove(partial)
 
 
 def write_store(
@@ -192,15 +174,15 @@ class GrowingStore:
         dataset = _open(self._partial)
         check_form(dataset, self.kind, origin=str(self.store))
         content = content_hashes(dataset)
-        _remove(self.store)
+        remove(self.store)
         self._partial.rename(self.store)
         _write_manifest(content, self.store, self.manifest, self.kind)
-        _remove(self._progress)
+        remove(self._progress)
 
     def discard(self) -> None:
         """Forget what is in: the next job begins anew."""
-        _remove(self._progress)
-        _remove(self._partial)
+        remove(self._progress)
+        remove(self._partial)
 
     def _rows_done(self) -> int:
         try:
@@ -210,8 +192,8 @@ class GrowingStore:
         return progress["done"] if progress["key"] == self._key and self._partial.is_dir() else 0
 
     def _create(self, arrays, coords, attrs):
-        _remove(self._progress)
-        _remove(self._partial)
+        remove(self._progress)
+        remove(self._partial)
         self._partial.parent.mkdir(parents=True, exist_ok=True)
         xr.Dataset(coords=coords, attrs=attrs).to_zarr(self._partial, mode="w", zarr_format=3, consolidated=False)
         group = zarr.open_group(self._partial, mode="r+")
@@ -353,10 +335,3 @@ def _encoding(dims, shape, kind):
         wanted = (SHARDS[kind].get(dim, n) for dim, n in zip(dims, shape, strict=True))
         encoding["shards"] = tuple(-(-n // chunk) * chunk for n, chunk in zip(wanted, chunks, strict=True))
     return encoding
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
