@@ -10,9 +10,19 @@ from pathlib import Path
 
 @contextmanager
 def replaced_when_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary sibling of `path` to write to; rename it to `path` only if the block ends without an error.
+    """Give a temporary sibling of `path` to write to; rename it to `path` only if the block ends without an error."""
+    path = Path(path)
+    with scratch_beside(path) as partial:
+        yield partial
+        remove(path)
+        partial.rename(path)
 
-    What a process left that was killed on this host while it wrote the same `path` is removed.
+
+@contextmanager
+def scratch_beside(path: str | Path) -> Iterator[Path]:
+    """Give a free temporary name beside `path`, in a folder that exists; what is there at the end is removed.
+
+    What a process left that was killed on this host while it wrote the same `path` is removed too.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -21,8 +31,6 @@ def replaced_when_whole(path: str | Path) -> Iterator[Path]:
     remove(partial)
     try:
         yield partial
-        remove(path)
-        partial.rename(path)
     finally:
         remove(partial)
 
