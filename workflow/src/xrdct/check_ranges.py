@@ -28,11 +28,8 @@ def q_range_problem(sections: dict[str, Section | None], root: Path | None) -> s
     integrate, beam, calibrate, detector = (sections[k] for k in ("integrate", "beam", "calibrate", "detector"))
     if integrate is None:
         return None
-    last = 4 * np.pi / wavelength_from_energy(beam.energy_kev) if beam else np.inf
-    if integrate.q_max >= last:
-        return (
-            f"integrate.q_max: {integrate.q_max} 1/Å, but at {beam.energy_kev} keV there is no q beyond {last:.3g} 1/Å"
-        )
+    if beam and integrate.q_max >= (last := 4 * np.pi / wavelength_from_energy(beam.energy_kev)):
+        return f"integrate.q_max: {integrate.q_max} 1/Å, but at {beam.energy_kev} keV no q lies beyond {last:.3g} 1/Å"
     if root is None or detector is None or calibrate is None or calibrate.poni is None:
         return None
     try:
