@@ -315,9 +315,8 @@ def check_bad_share(valid: np.ndarray, *, max_bad_share: float) -> None:
         log.warning("%d of %d frames have no usable pixel and are marked invalid", n_bad, valid.size)
 
 
-def low_count_share(patterns: Patterns) -> float:
-    """Share of the bins whose mean lies below `SAFE_MEAN_COUNT` counts per pixel, where trimming lowers the mean."""
-    mean = patterns.intensity + patterns.spottiness
+def low_count_share(mean: np.ndarray) -> float:
+    """Share of the bins whose mean (counts per pixel) lies below `SAFE_MEAN_COUNT`, where trimming lowers it."""
     finite = np.isfinite(mean)
     return float(np.count_nonzero(mean[finite] < SAFE_MEAN_COUNT) / max(1, np.count_nonzero(finite)))
 

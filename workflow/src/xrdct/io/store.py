@@ -144,7 +144,7 @@ class GrowingStore:
         """Rows of the first dim that make a whole block; only the last one may be shorter."""
         self._partial = self.store.with_name(f".{self.store.name}.growing")
         self._progress = self._partial.with_suffix(".json")
-        self._key = key
+        self._key = hashlib.sha256(key.encode()).hexdigest()  # the key can name every file of a series
         self.done = self._rows_done()
         """Rows of the first dim that are in."""
         if not self.done:
@@ -163,9 +163,9 @@ class GrowingStore:
         with replaced_when_whole(self._progress) as partial:
             partial.write_text(json.dumps({"key": self._key, "done": self.done}))
 
-    def read(self, name: str) -> np.ndarray:
-        """What stands in a variable so far."""
-        return self._group[name][...]
+    def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """What stands in a variable so far, or in some rows of its first dim."""
+        return self._group[name][rows]
 
     def finish(self) -> None:
         """Check the form, give the store its name, write the manifest."""
