@@ -175,6 +175,27 @@ def _run_schema(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _declare_why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", nargs="*", metavar="TARGET", help="file or rule of the workflow (all of it)")
+    _declare_beamtime(parser)
+
+
+def _run_why(arguments: argparse.Namespace) -> int:
+    from .rerun import explained, planned
+
+    for targets in [[target] for target in arguments.target] or [[]]:
+        jobs = planned(arguments.config, arguments.directory, targets)
+        print(explained(targets[0] if targets else "The beamtime", jobs))
+    return 0
+
+
+def _declare_beamtime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default="config/config.yaml", metavar="CONFIG", help="(%(default)s)")
+    parser.add_argument(
+        "-d", "--directory", type=Path, default=".", metavar="FOLDER", help="working folder, as for snakemake"
+    )
+
+
 def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
@@ -189,5 +210,6 @@ COMMANDS = {
     "simulate": Command(
         "Write the raw files of a simulated beamtime, with the truth.", _declare_simulate, _run_simulate
     ),
+    "why": Command("Say what would run again, and because of which setting.", _declare_why, _run_why),
 }
 """Every subcommand by its name."""
