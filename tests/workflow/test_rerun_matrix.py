@@ -330,7 +330,7 @@ def test_xrdct_why_says_it_in_one_sentence(beamtime, capsys):
     )
     again = beamtime.folder / "results" / "calibrate" / "rings.tsv"
     again.rename(again.with_suffix(".away"))
-    code, said = why(beamtime, capsys, "results/calibrate/rings.tsv", "--config", str(beamtime.config))
+    _, said = why(beamtime, capsys, "results/calibrate/rings.tsv", "--config", str(beamtime.config))
     again.with_suffix(".away").rename(again)
     assert said.endswith("1 job (calibrate) would run, because results/calibrate/rings.tsv is not there yet.\n")
 

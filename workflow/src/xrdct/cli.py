@@ -175,6 +175,25 @@ def _run_schema(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _declare_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", nargs="?", default="results", metavar="FOLDER", help="(%(default)s)")
+
+
+def _run_verify(arguments: argparse.Namespace) -> int:
+    from .io.verify import verify_stores
+
+    verdicts = list(verify_stores(arguments.folder))
+    for verdict in verdicts:
+        for problem in verdict.problems:
+            print(f"{verdict.store}: {problem}")
+    bad = sum(bool(verdict.problems) for verdict in verdicts)
+    if bad:
+        print(f"{bad} of {_count(len(verdicts), 'store')} in {arguments.folder} changed", file=sys.stderr)
+        return 1
+    print(f"ok: {_count(len(verdicts), 'store')}, every value as it was written")
+    return 0
+
+
 def _declare_why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", nargs="*", metavar="TARGET", help="file or rule of the workflow (all of it)")
     _declare_beamtime(parser)
@@ -210,6 +229,7 @@ COMMANDS = {
     "simulate": Command(
         "Write the raw files of a simulated beamtime, with the truth.", _declare_simulate, _run_simulate
     ),
+    "verify": Command("Compare stores with their manifests, value by value.", _declare_verify, _run_verify),
     "why": Command("Say what would run again, and because of which setting.", _declare_why, _run_why),
 }
 """Every subcommand by its name."""

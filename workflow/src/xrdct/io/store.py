@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import ZstdCodec
 
 from .. import __version__
 from ..errors import StoreError
@@ -330,7 +331,8 @@ def _encoding(dims, shape, kind):
     """How a variable lies on disk: chunks, and shards where a file holds several chunks."""
     chunks = tuple(min(n, CHUNKS[kind].get(dim, n)) for dim, n in zip(dims, shape, strict=True))
     # A chunk that was never written reads as the fill value without a word: write all, so that a missing one shows.
-    encoding = {"chunks": chunks, "write_empty_chunks": True}
+    # zstd's own checksum: a damaged chunk is an error for whoever reads it next, not other numbers.
+    encoding = {"chunks": chunks, "write_empty_chunks": True, "compressors": (ZstdCodec(level=0, checksum=True),)}
     if kind in SHARDS:
         wanted = (SHARDS[kind].get(dim, n) for dim, n in zip(dims, shape, strict=True))
         encoding["shards"] = tuple(-(-n // chunk) * chunk for n, chunk in zip(wanted, chunks, strict=True))
