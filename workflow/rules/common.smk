@@ -20,6 +20,7 @@ from xrdct.errors import XrdctError
 from xrdct.io.frames import files_behind, raw_path, series_stamp
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
+from xrdct.record import record_run, write_record
 from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
 
 
@@ -130,3 +131,9 @@ def subset_paths(pattern):
         str(pattern).format(scan=row.scan, subset=row.subset)
         for row in subsets_of(scans, wildcards.scan)
     ]
+
+
+def save_record():
+    """Write down, beside the results, what they were made from and how long it took."""
+    record = record_run(cfg, scans, results="results", benchmarks="benchmarks")
+    write_record(record, "results/run.json")

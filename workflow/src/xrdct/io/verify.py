@@ -29,12 +29,19 @@ def verify_stores(folder: str | Path) -> Iterator[Verdict]:
     folder = Path(folder)
     if not folder.is_dir():
         raise StoreError(f"{folder}: no such folder")
-    manifests = {path.parent / name: path for path in folder.rglob("*.json") if (name := _store_named_in(path))}
+    manifests = manifests_below(folder)
     stores = {path for path in folder.rglob("*.zarr") if not path.name.startswith(".")}
     if not manifests and not stores:
         raise StoreError(f"{folder}: holds no stores; give the results folder of a beamtime")
     for store in sorted(stores | manifests.keys()):
         yield Verdict(store, tuple(_problems(store, manifests.get(store))))
+
+
+def manifests_below(folder: str | Path) -> dict[Path, Path]:
+    """The manifests below a folder by the stores that they are of, which need not be there."""
+    return {
+        path.parent / name: path for path in sorted(Path(folder).rglob("*.json")) if (name := _store_named_in(path))
+    }
 
 
 def _store_named_in(path: Path) -> str | None:
