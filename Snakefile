@@ -16,6 +16,8 @@ include: "workflow/rules/assemble.smk"
 include: "workflow/rules/reconstruct.smk"
 include: "workflow/rules/windows.smk"
 include: "workflow/rules/fit.smk"
+include: "workflow/rules/absorption.smk"
+include: "workflow/rules/denoise.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -25,8 +27,9 @@ rule all:
         rules.calibrate.output.cake,
         expand(rules.draw_scan.output, scan=scan_names(scans)),
         rules.draw_overview.output,
-        expand(rules.draw_fit.output, scan=scan_names(scans), stage="first")
-        if cfg.fit.chosen()
+        expand(rules.draw_fit.output, scan=scan_names(scans), stage=fitted_stages()),
+        expand(rules.draw_absorption.output, scan=scan_names(scans))
+        if cfg.absorption.correct
         else [],
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset

@@ -131,3 +131,13 @@ def test_any_number_of_workers_gives_the_same_bits(tmp_path, geometry):
         run(tmp_path, geometry, n_projections=4, workers=workers)
         manifests.add((tmp_path / "patterns.json").read_bytes())
     assert len(manifests) == 1
+
+
+def test_the_transmitted_beam_is_kept_where_it_was_recorded(tmp_path, geometry):
+    write_series(tmp_path)
+    counters = {"monitor": None, "omega": None, "translation": None, "transmitted": "Flux"}
+    assert run(tmp_path, geometry, counters=counters).transmitted.values.tolist() == [
+        [1000, 1001, 1002],
+        [1003, 1004, 1005],
+    ]
+    assert "transmitted" not in run(tmp_path, geometry, counters=counters | {"transmitted": None})

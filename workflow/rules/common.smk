@@ -44,7 +44,7 @@ rows = {(row.scan, str(row.subset)): row for row in scans}
 wildcard_constraints:
     scan="|".join(map(re.escape, scan_names(scans))),
     subset=r"\d+",
-    stage=r"first|corrected|subset\d+",
+    stage=r"first|corrected|denoised|subset\d+",
 
 
 def raw_file(name):
@@ -66,9 +66,39 @@ def frame_files(wildcards):
     return files_behind(raw_file(row.file), row.dataset)
 
 
+def final_stage():
+    """The stage of the volume that maps and figures are made from."""
+    if cfg.denoise.apply:
+        return "denoised"
+    return "corrected" if cfg.absorption.correct else "first"
+
+
 def final_volume(suffix):
     """Store ('zarr') or manifest ('json') of the volume that maps and figures are made from."""
-    return f"results/{{scan}}/reconstruct/first/volume.{suffix}"
+    return f"results/{{scan}}/reconstruct/{final_stage()}/volume.{suffix}"
+
+
+def sinogram_before(stage, suffix):
+    """Store or manifest of the sinogram that a stage's volume is reconstructed from."""
+    corrected = stage == "corrected" or stage == "denoised" and cfg.absorption.correct
+    return f"results/{{scan}}/{'absorption' if corrected else 'assemble'}/sinogram.{suffix}"
+
+
+def sinogram_of_stage(suffix):
+    """Input function: `sinogram_before` of the stage that is asked for."""
+    return lambda wildcards: sinogram_before(wildcards.stage, suffix).format(
+        scan=wildcards.scan
+    )
+
+
+def fitted(suffix):
+    """Store or manifest of the maps of a stage's volume."""
+    return f"results/{{scan}}/fit/{{stage}}/maps.{suffix}"
+
+
+def fitted_stages():
+    """Stages whose fits are shown: before any correction, and after all of them."""
+    return sorted({"first", final_stage()}) if cfg.fit.chosen() else []
 
 
 def subset_volumes(suffix):

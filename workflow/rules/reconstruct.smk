@@ -3,8 +3,8 @@
 
 rule reconstruct:
     input:
-        manifest=rules.assemble.output.manifest,
-        store=ancient(rules.assemble.output.store),
+        manifest=sinogram_of_stage("json"),
+        store=ancient(sinogram_of_stage("zarr")),
     output:
         store=directory("results/{scan}/reconstruct/{stage}/volume.zarr"),
         manifest="results/{scan}/reconstruct/{stage}/volume.json",
@@ -12,6 +12,8 @@ rule reconstruct:
         "logs/{scan}/reconstruct_{stage}.log",
     benchmark:
         "benchmarks/{scan}/reconstruct_{stage}.tsv"
+    wildcard_constraints:
+        stage=r"first|corrected|subset\d+",
     conda:
         "../../envs/gpu.yaml"
     threads: 16

@@ -28,7 +28,7 @@ def main(volume_store, sinogram_store, profile_file, manifests, store, manifest,
         model,
         volume.intensity.values,
         level=settings["level"],
-        variance=sinogram.variance.mean(("angle", "position")).values if settings["weights"] == "channel" else None,
+        variance=noise_of(volume, sinogram) if settings["weights"] == "channel" else None,
         mask_threshold=settings["mask_threshold"],
         most=settings["max_iterations"],
         progress=progress("fit", "block"),
@@ -42,6 +42,13 @@ def main(volume_store, sinogram_store, profile_file, manifests, store, manifest,
         settings={"phase_set": phase_set, **settings},
         inputs={str(path): manifest_digest(path) for path in manifests},
     )
+
+
+def noise_of(volume, sinogram):
+    """Relative variance of each channel: of the denoised voxels where they are, else of the sinogram."""
+    if "spread" in volume:
+        return (volume.spread**2).mean(("y", "x")).values
+    return sinogram.variance.mean(("angle", "position")).values
 
 
 def tell(found):

@@ -52,6 +52,8 @@ def main(
         log.info("%s, %d workers", integrator.description, workers)
         log.info("%d frames of %s px, q %.3f–%.3f 1/Å", frames.shape[0], integrator.shape, *integrator.bins.q[[0, -1]])
         values = {name: read_counter(frames, counter, shape) for name, counter in counters.items()}
+        if counters.get("transmitted") is None:
+            values.pop("transmitted", None)
         inputs = {
             "frames": frames.describe() | {"fingerprint": files_fingerprint(frames.files)},
             "geometry": file_sha256(poni_path),
@@ -64,7 +66,7 @@ def main(
             store,
             manifest,
             kind="patterns",
-            **layout(integrator, shape, settings["settings"]["groups"]),
+            **layout(integrator, shape, settings["settings"]["groups"], transmitted="transmitted" in values),
             settings={"counters": counters, **settings},
             inputs=inputs,
             key=canonical_json([shape, settings, inputs, counters, code, stamps]),
@@ -119,7 +121,7 @@ def read_counter(frames, name, shape):
     return np.full(shape, np.nan) if name is None else frames.values(name).reshape(shape)
 
 
-def layout(integrator, shape, n_groups):
+def layout(integrator, shape, n_groups, *, transmitted):
     """The store's form: dims line, point, q, in acquisition order."""
     dims, n_q = ("line", "point", "q"), integrator.bins.q.size
     counts = {"units": "counts"}
@@ -135,6 +137,8 @@ def layout(integrator, shape, n_groups):
         "omega": (np.float64, {"units": "degree", "note": "as recorded; NaN: not recorded"}),
         "translation": (np.float64, {"units": "mm", "note": "as recorded; NaN: not recorded"}),
     }
+    if transmitted:
+        frames["transmitted"] = np.float64, {"units": "arbitrary"}
     arrays = {name: (dims, (*shape, n_q), *rest) for name, rest in spectra.items()}
     arrays |= {name: (dims[:2], shape, *rest) for name, rest in frames.items()}
     if n_groups > 1:

@@ -1,4 +1,4 @@
-"""Scales of phases in patterns whose cells are known: what is fitted again and again while attenuation is looked for."""
+"""Scales of phases whose cells are known: what is fitted again and again while attenuation is looked for."""
 
 from copy import copy
 
@@ -39,7 +39,6 @@ class Scales:
             place = model.place(phase, edge)
             known = np.clip(values[mask], model.low[place], model.high[place])
             self.start[:, place] = np.where(np.isfinite(known), known, mean[place])
-        self.mean = mean
         self._signed = _signed(model)
 
     @property
@@ -52,11 +51,6 @@ class Scales:
         maps = np.zeros((self.n_phases, *self.mask.shape))
         maps[:, self.mask] = self._fit(volume[self.mask], self.start).T
         return maps
-
-    def of_sinogram(self, intensity: np.ndarray) -> np.ndarray:
-        """Scales of the phases in measured patterns, (phase, angle, position), cells as in the mean pattern."""
-        rows = intensity.reshape(-1, intensity.shape[-1])
-        return self._fit(rows, self.mean).T.reshape(self.n_phases, *intensity.shape[:2])
 
     def _fit(self, patterns, start):
         found = fit_patterns(
