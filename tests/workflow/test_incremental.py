@@ -6,7 +6,8 @@ import pytest
 
 from support import REPOSITORY, Beamtime
 
-AFTER_ASSEMBLY = {"assemble", "reconstruct", "map_windows", "draw_scan", "draw_overview"}
+AFTER_RECONSTRUCTION = {"reconstruct", "map_windows", "draw_scan", "draw_overview"}
+AFTER_ASSEMBLY = AFTER_RECONSTRUCTION | {"assemble", "diagnose_parallax"}
 AFTER_INTEGRATION = AFTER_ASSEMBLY | {"integrate"}
 EVERYTHING = AFTER_INTEGRATION | {"calibrate"}
 
@@ -42,9 +43,10 @@ MATRIX = [
     ({"raw": {"monitor": None}}, AFTER_INTEGRATION),
     ({"assemble": {"cor": 13.0}}, AFTER_ASSEMBLY),
     ({"assemble": {"air_positions": 1}}, AFTER_ASSEMBLY),
-    ({"reconstruct": {"filter": "hann"}}, AFTER_ASSEMBLY - {"assemble"}),
-    ({"reconstruct": {"method": "sirt", "iterations": 20}}, AFTER_ASSEMBLY - {"assemble"}),
-    ({"reconstruct": {"support": "none"}}, AFTER_ASSEMBLY - {"assemble"}),
+    ({"reconstruct": {"filter": "hann"}}, AFTER_RECONSTRUCTION),
+    ({"reconstruct": {"method": "sirt", "iterations": 20}}, AFTER_RECONSTRUCTION),
+    ({"reconstruct": {"support": "none"}}, AFTER_RECONSTRUCTION),
+    ({"reconstruct": {"parallax": "linear", "method": "cgls"}}, AFTER_RECONSTRUCTION | {"diagnose_parallax"}),
     ({"windows": {"background": "none"}}, {"map_windows", "draw_scan", "draw_overview"}),
     ({"report": {"colormap": "magma"}}, {"draw_scan", "draw_overview"}),
     ({"report": {"phases": ["Cu"]}}, {"draw_scan"}),
@@ -81,7 +83,7 @@ def test_a_new_scan_computes_that_scan_only(tiny, tmp_path):
     table.write_text("\n".join(lines + ["again_" + row for row in rows]) + "\n")
     jobs = other.would_run()
     assert jobs.pop("integrate") == len(rows)
-    assert jobs == dict.fromkeys(["assemble", "reconstruct", "map_windows", "draw_scan", "draw_overview"], 1)
+    assert jobs == dict.fromkeys(sorted(AFTER_ASSEMBLY), 1)
 
 
 def test_an_unchanged_result_stops_the_chain_at_the_next_invocation(tiny_raw, tmp_path):

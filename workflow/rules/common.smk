@@ -101,6 +101,19 @@ def fitted_stages():
     return sorted({"first", final_stage()}) if cfg.fit.chosen() else []
 
 
+def geometry_for_parallax():
+    """The calibrated geometry, where reconstruction needs the distance."""
+    return (
+        [] if cfg.reconstruct.parallax == "off" else "results/calibrate/geometry.poni"
+    )
+
+
+def declared_span(scan):
+    """Degrees that the table says one subset of a scan turns through."""
+    first = subsets_of(scans, scan)[0]
+    return abs(first.angle_step_deg) * first.n_projections
+
+
 def subset_volumes(suffix):
     """Input function: the volumes of every subset of a scan alone."""
     return lambda wildcards: [

@@ -40,6 +40,8 @@ PHASES = PhaseSetSettings.model_validate(
         ],
     }
 )  # fmt: skip
+FINENESS = 3
+"""Sub-voxels along the edge of a pixel."""
 REACH = 8.0
 """FWHM from its centre at which a line ends."""
 
@@ -68,22 +70,17 @@ class ThickCell:
         arrays = [np.concatenate(parts) for parts in zip(*lines, strict=True)]
         owner = np.repeat([0, 1], [len(part[0]) for part in lines])
         sinogram = _project(
-            *self.points, np.radians(angles), self.n, self.step_mm, self.step_mm / self._fineness, distance,
+            *self.points, np.radians(angles), self.n, self.step_mm, self.step_mm / FINENESS, distance,
             4 * np.pi / WAVELENGTH, Q[0] - step / 2, step, Q.size, *arrays, owner,
         )  # fmt: skip
         return sinogram * (counts / sinogram.max())
 
-    @property
-    def _fineness(self):
-        x = self.points[0]
-        return round(self.step_mm / np.diff(np.unique(x.round(9))).min())
 
-
-def thick_cell(n: int, seed: int, *, layer_px: float = 3.0, fineness: int = 3) -> ThickCell:
+def thick_cell(n: int, seed: int, *, layer_px: float = 3.0) -> ThickCell:
     """The cell of a seed, on n × n pixels of a field of `FIELD_MM`; layers are `layer_px` pixels thick."""
     rng = np.random.default_rng(seed)
     step = FIELD_MM / n
-    fine = (np.arange(n * fineness) - (n * fineness - 1) / 2) * step / fineness
+    fine = (np.arange(n * FINENESS) - (n * FINENESS - 1) / 2) * step / FINENESS
     x, y = np.meshgrid(fine, fine[::-1])
     r, phi = np.hypot(x, y), np.arctan2(y, x)
     turns = (r / (2 * layer_px * step) - phi / (2 * np.pi) + rng.random()) % 1
@@ -172,8 +169,8 @@ def _project(
                     before = after
             reach = (wide + narrow) / 2
             middle = (n - 1) / 2
-            low = max(0, int(math.ceil((t - reach) / step + middle - 0.5)))
-            high = min(n - 1, int(math.floor((t + reach) / step + middle + 0.5)))
+            low = max(0, math.ceil((t - reach) / step + middle - 0.5))
+            high = min(n - 1, math.floor((t + reach) / step + middle + 0.5))
             for p in range(low, high + 1):
                 left = (p - middle - 0.5) * step - t
                 share = shadow(left + step, wide, narrow) - shadow(left, wide, narrow)

@@ -22,7 +22,7 @@ METHODS = {"sirt": (sirt, 60), "cgls": (cgls, 15)}
 BLOCK = 256
 """Bins of Y that are reconstructed at a time and kept; those around them that are needed too are thrown away."""
 NEGLIGIBLE = 1e-7
-"""Weights of the resampling below this share of the largest are left out: a cubic spline's fall by 4 from bin to bin."""
+"""Weights of the resampling below this share of the largest are left out; they fall by a factor of 4 per bin."""
 
 
 def reconstruct_with_parallax(
@@ -121,6 +121,23 @@ def reconstruct_with_parallax(
     return volume
 
 
+def distance_and_wavelength(geometry) -> dict[str, float]:
+    """``distance_mm`` along the beam and ``wavelength`` in Å of a pyFAI geometry (`io.poni.read_poni`).
+
+    A detector that is tilted by rot1 and rot2 meets the beam at dist / (cos rot1 cos rot2).
+
+    Raises
+    ------
+    GeometryError
+        If either is missing.
+    """
+    if not geometry.wavelength:
+        raise GeometryError("parallax needs the wavelength, which the geometry (.poni) does not hold; calibrate again")
+    distance = 1e3 * geometry.dist / (np.cos(geometry.rot1) * np.cos(geometry.rot2))
+    check_distance(distance)
+    return {"distance_mm": float(distance), "wavelength": float(1e10 * geometry.wavelength)}
+
+
 def check_distance(distance_mm: float | None) -> None:
     """Refuse a distance that is none.
 
@@ -143,7 +160,7 @@ def blocks(n: int, size: int) -> list[slice]:
 
 
 def resampled(sinogram, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bins of Y of a sinogram, (angle, position, bin), float32; which bins of q among those it is made of hold a NaN."""
+    """Bins of Y of a sinogram, (angle, position, bin), float32; which of the bins of q that went in hold a NaN."""
     touched = _touched(weights)
     part = np.array(sinogram[..., touched], dtype=np.float32)
     missing = np.zeros(weights.shape[1], dtype=bool)
@@ -192,7 +209,7 @@ def _tell(A: TiltedBeam, axis: LnTanAxis, method: str, iterations: int, block: i
 
 
 def seconds_per_projection(A: TiltedBeam, channels: int = 64) -> float:
-    """Time of one A or Aᵀ per bin of Y, measured on some of the angles; the least of three, for others work here too."""
+    """Time of one A or Aᵀ per bin of Y, from some of the angles; the least of three, for others may work here too."""
     some = A.rows(slice(None, None, max(1, A.angles.size // (2 * numba.get_num_threads()))))
     image, taken = some.constant_image(1, channels), []
     for _ in range(4):  # the first compiles
