@@ -19,6 +19,7 @@ include: "workflow/rules/windows.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/absorption.smk"
 include: "workflow/rules/denoise.smk"
+include: "workflow/rules/dlsr.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -44,7 +44,7 @@ rows = {(row.scan, str(row.subset)): row for row in scans}
 wildcard_constraints:
     scan="|".join(map(re.escape, scan_names(scans))),
     subset=r"\d+",
-    stage=r"first|corrected|denoised|subset\d+",
+    stage=r"first|corrected|denoised|dlsr|subset\d+",
 
 
 def raw_file(name):
@@ -98,7 +98,13 @@ def fitted(suffix):
 
 def fitted_stages():
     """Stages whose fits are shown: before any correction, and after all of them."""
-    return sorted({"first", final_stage()}) if cfg.fit.chosen() else []
+    refined = {"dlsr"} if cfg.reconstruct.parallax == "dlsr" else set()
+    return sorted({"first", final_stage()} | refined) if cfg.fit.chosen() else []
+
+
+def refined_stage():
+    """The stage whose sinogram and volume a DLSR starts from."""
+    return "corrected" if cfg.absorption.correct else "first"
 
 
 def geometry_for_parallax():

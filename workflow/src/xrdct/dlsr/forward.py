@@ -11,7 +11,7 @@ from ..errors import FitError
 from ..fit.model import PatternModel, evaluate
 from ..fit.phase_set import PhaseSet
 from ..reconstruction.lntan import lntan_axis, rebinning
-from ..reconstruction.parallax import check_distance
+from ..reconstruction.parallax import check_distance, seconds_per_projection
 from ..reconstruction.tilted import TiltedBeam
 
 FINER = 2
@@ -94,6 +94,18 @@ class Forward:
     def n_voxels(self) -> int:
         """Voxels inside the mask."""
         return int(self.mask.sum())
+
+    def cost(self) -> str:
+        """Memory and time of one product, in words, for the log."""
+        bins, voxels = self._there.shape[1], self.n_voxels
+        kept = min(MEMORY, 40.0 * voxels * self.model.q.size)
+        rays = self.beam.angles.size * self.beam.n_positions
+        memory = 4.0 * (2 * self.mask.size * bins + 2 * rays * self._back.shape[0] + 5 * rays * self._back.shape[1])
+        seconds = seconds_per_projection(self.beam) * bins
+        return (
+            f"{voxels} voxels, {self.used.sum()} bins of the data, {bins} of ln tan 2theta: about "
+            f"{(memory + kept) / 1e9:.2g} GB, and {seconds:.2g} s for one projection; a step takes up to 80 of them"
+        )
 
     def predict(self, values: np.ndarray) -> np.ndarray:
         """Sinogram for values (n_voxels, n_parameters), shape (n_angles, n_positions, n_used), float32."""

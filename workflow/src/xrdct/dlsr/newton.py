@@ -169,7 +169,7 @@ def minimise(
 def conjugate_gradients(
     curvature: Curvature, right: np.ndarray, free: np.ndarray, *, most: int = STEPS_OF_CG, precision: float = PRECISION
 ) -> np.ndarray:
-    """Solve ``curvature @ x = right`` for the entries that are free, others 0 (Nocedal & Wright, 2006, algorithm 5.3)."""
+    """Solve ``curvature @ x = right`` for the entries that are free, others 0 (Nocedal & Wright, 2006, alg. 5.3)."""
     x = np.zeros_like(right)
     residual = right * free
     conditioned = curvature.precondition(residual) * free

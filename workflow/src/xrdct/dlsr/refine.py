@@ -19,6 +19,8 @@ CERTAIN = 4.0
 """A phase has a cell of its own where its scale is above this many standard errors, and"""
 STRONG = 0.15
 """above this share of its strongest (99th percentile)."""
+LEAST = 0.05
+"""A variance is at least this share of its channel's mean: few counts know little of their own noise."""
 SAMPLES = 8
 """Draws of the posterior behind an uncertainty: known to a quarter of itself in a voxel."""
 
@@ -133,7 +135,8 @@ def refine(
     base, unknowns, units = prepare(chain, start, phases)
     good = np.isfinite(data) & (variance > 0) & np.isfinite(variance)
     good &= chain.beam @ chain.beam.constant_image(1, 1) > 0  # rays beside the sample tell nothing
-    weights = np.where(good, 1 / np.where(good, variance, 1), 0).astype(np.float32)
+    channel = np.mean(variance, axis=(0, 1), where=good) if good.any() else 1.0
+    weights = np.where(good, 1 / np.where(good, np.maximum(variance, LEAST * channel), 1), 0).astype(np.float32)
     data = np.where(good, data, 0).astype(np.float32)
     whole = Problem(chain, unknowns, base, data, weights, unknowns.roughness(chain.mask, units), 0.0)
     vector, held_out = unknowns.read(base), {}
