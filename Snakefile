@@ -14,10 +14,12 @@ include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/integrate.smk"
 include: "workflow/rules/assemble.smk"
 include: "workflow/rules/reconstruct.smk"
+include: "workflow/rules/parallax.smk"
 include: "workflow/rules/windows.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/absorption.smk"
 include: "workflow/rules/denoise.smk"
+include: "workflow/rules/dlsr.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -26,6 +28,7 @@ rule all:
     input:
         rules.calibrate.output.cake,
         expand(rules.draw_scan.output, scan=scan_names(scans)),
+        expand(rules.diagnose_parallax.output.figure, scan=scan_names(scans)),
         rules.draw_overview.output,
         expand(rules.draw_fit.output, scan=scan_names(scans), stage=fitted_stages()),
         expand(rules.draw_absorption.output, scan=scan_names(scans))

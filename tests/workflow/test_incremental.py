@@ -4,7 +4,7 @@ import shutil
 
 from support import REPOSITORY, Beamtime
 
-AFTER_ASSEMBLY = {"assemble", "reconstruct", "map_windows", "draw_scan", "draw_overview"}
+AFTER_ASSEMBLY = {"assemble", "diagnose_parallax", "reconstruct", "map_windows", "draw_scan", "draw_overview"}
 IGNORED = shutil.ignore_patterns(".venv", ".git", "demo", "__pycache__", ".snakemake")
 
 

@@ -45,7 +45,7 @@ rows = {(row.scan, str(row.subset)): row for row in scans}
 wildcard_constraints:
     scan="|".join(map(re.escape, scan_names(scans))),
     subset=r"\d+",
-    stage=r"first|corrected|denoised|subset\d+",
+    stage=r"first|corrected|denoised|dlsr|subset\d+",
 
 
 def raw_file(name):
@@ -104,7 +104,26 @@ def fitted(suffix):
 
 def fitted_stages():
     """Stages whose fits are shown: before any correction, and after all of them."""
-    return sorted({"first", final_stage()}) if cfg.fit.chosen() else []
+    refined = {"dlsr"} if cfg.reconstruct.parallax == "dlsr" else set()
+    return sorted({"first", final_stage()} | refined) if cfg.fit.chosen() else []
+
+
+def refined_stage():
+    """The stage whose sinogram and volume a DLSR starts from."""
+    return "corrected" if cfg.absorption.correct else "first"
+
+
+def geometry_for_parallax():
+    """The calibrated geometry, where reconstruction needs the distance."""
+    return (
+        [] if cfg.reconstruct.parallax == "off" else "results/calibrate/geometry.poni"
+    )
+
+
+def declared_span(scan):
+    """Degrees that the table says one subset of a scan turns through."""
+    first = subsets_of(scans, scan)[0]
+    return abs(first.angle_step_deg) * first.n_projections
 
 
 def subset_volumes(suffix):

@@ -17,6 +17,8 @@ rule fit:
         "logs/{scan}/fit_{stage}.log",
     benchmark:
         "benchmarks/{scan}/fit_{stage}.tsv"
+    wildcard_constraints:
+        stage=r"first|corrected|denoised|subset\d+",
     conda:
         "../../envs/core.yaml"
     threads: 16

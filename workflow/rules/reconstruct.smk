@@ -5,6 +5,7 @@ rule reconstruct:
     input:
         manifest=sinogram_of_stage("json"),
         store=ancient(sinogram_of_stage("zarr")),
+        geometry=geometry_for_parallax(),
     output:
         store=directory("results/{scan}/reconstruct/{stage}/volume.zarr"),
         manifest="results/{scan}/reconstruct/{stage}/volume.json",
@@ -25,8 +26,13 @@ rule reconstruct:
             {
                 "stage": wildcards.stage,
                 "settings": cfg.reconstruct.model_dump(
-                    mode="json", exclude={"each_subset"}
-                ),
+                    mode="json", exclude={"each_subset", "parallax"}
+                )
+                | {
+                    "parallax": (
+                        "off" if cfg.reconstruct.parallax == "off" else "linear"
+                    )
+                },
             }
         ),
         code=script_hash("reconstruct"),
