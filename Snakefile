@@ -34,3 +34,7 @@ rule all:
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset
         else [],
+
+
+onsuccess:
+    save_record()

@@ -8,6 +8,7 @@ rule correct_absorption:
         maps_manifest=fitted("json").format(scan="{scan}", stage="first"),
         maps=ancient(fitted("zarr").format(scan="{scan}", stage="first")),
         profile=rules.calibrate.output.profile,
+        poni=rules.calibrate.output.poni,
         structures=structure_files(),
     output:
         attenuation=directory("results/{scan}/absorption/attenuation.zarr"),
@@ -30,6 +31,7 @@ rule correct_absorption:
                 "phase_set": cfg.fit.chosen()
                 and cfg.fit.chosen().model_dump(mode="json"),
                 "energy_kev": cfg.beam.energy_kev,
+                "parallax": cfg.fit.parallax,
                 "settings": cfg.absorption.model_dump(
                     mode="json", exclude={"correct"}
                 ),

@@ -17,9 +17,10 @@ from snakemake.exceptions import WorkflowError
 
 from xrdct import config as settings
 from xrdct.errors import XrdctError
-from xrdct.io.frames import files_behind, raw_path
+from xrdct.io.frames import files_behind, raw_path, series_stamp
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
+from xrdct.record import record_run, write_record
 from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
 
 
@@ -64,6 +65,11 @@ def frame_files(wildcards):
     """The file of the table's row and the files it links to: a change in any of them is a change of the frames."""
     row = rows[wildcards.scan, wildcards.subset]
     return files_behind(raw_file(row.file), row.dataset)
+
+
+def frame_stamp(wildcards):
+    """What changes when a file of a series is written again in place: the time of its folder does not."""
+    return series_stamp(raw_file(rows[wildcards.scan, wildcards.subset].file))
 
 
 def final_stage():
@@ -125,3 +131,9 @@ def subset_paths(pattern):
         str(pattern).format(scan=row.scan, subset=row.subset)
         for row in subsets_of(scans, wildcards.scan)
     ]
+
+
+def save_record():
+    """Write down, beside the results, what they were made from and how long it took."""
+    record = record_run(cfg, scans, results="results", benchmarks="benchmarks")
+    write_record(record, "results/run.json")

@@ -8,6 +8,7 @@ rule fit:
         sinogram_manifest=sinogram_of_stage("json"),
         sinogram=ancient(sinogram_of_stage("zarr")),
         profile=rules.calibrate.output.profile,
+        poni=rules.calibrate.output.poni,
         structures=structure_files(),
     output:
         store=directory(fitted("zarr")),

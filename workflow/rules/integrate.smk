@@ -33,6 +33,7 @@ rule integrate:
                 "settings": cfg.integrate.model_dump(mode="json"),
             }
         ),
+        frames=frame_stamp,
         code=script_hash("integrate"),
     message:
         "Integrating {wildcards.scan}, subset {wildcards.subset}"

@@ -21,8 +21,10 @@ from xrdct.absorption.scales import Scales
 from xrdct.config import Absorption, PhaseSetSettings
 from xrdct.errors import AttenuationError
 from xrdct.fit.model import PatternModel
+from xrdct.fit.parallax import parallax_width
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.io.calibration import read_profile
+from xrdct.io.poni import read_poni
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook
 from xrdct.reconstruction.backend import reconstruct
@@ -30,7 +32,7 @@ from xrdct.reconstruction.backend import reconstruct
 log = logging.getLogger("xrdct.absorption")
 
 
-def main(inputs, outputs, *, phase_set, energy_kev, settings):
+def main(inputs, outputs, *, phase_set, energy_kev, parallax, settings):
     sinogram, maps = read_store(inputs["sinogram"], "sinogram"), read_store(inputs["maps"], "fit")
     chosen = Absorption.model_validate(settings)
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
@@ -38,7 +40,7 @@ def main(inputs, outputs, *, phase_set, energy_kev, settings):
     whole = to_measured(sinogram, slice(None))
     measured = to_measured(sinogram, model.inside)
     matter = matter_of(phases, chosen.fill, energy_kev)
-    fitted, first = first_scales(model, measured, maps)
+    fitted, first = first_scales(model, measured, maps, inputs["poni"] if parallax else None)
     transmitted = measured_transmission(sinogram, chosen)
     attenuation = Attenuation(
         measured,
@@ -63,7 +65,7 @@ def main(inputs, outputs, *, phase_set, energy_kev, settings):
     papers = papers_map(found, phases, matter)
     log.info("%s", papers)
     recorded = {
-        "settings": {"phase_set": phase_set, "energy_kev": energy_kev, **settings},
+        "settings": {"phase_set": phase_set, "energy_kev": energy_kev, "parallax": parallax, **settings},
         "inputs": {name: manifest_digest(inputs[f"{name}_manifest"]) for name in ("sinogram", "maps")},
     }
     write_store(
@@ -116,13 +118,27 @@ def matter_of(phases, fill, energy_kev):
     )
 
 
-def first_scales(model, measured, maps):
+def first_scales(model, measured, maps, poni):
     """A fit with the cells of the first one, and the signed scales of the volume before any correction."""
     volume = rebuild(measured.intensity, measured)
     names = [phase.name for phase in model.phases.phases]
     cells = {(name, edge): maps[edge].sel(phase=name).values for name in names for edge in ("a", "b", "c")}
-    fitted = Scales(model, volume, mask=maps["mask"].values, cells=cells, variance=measured.variance.mean(axis=(0, 1)))
+    noise = measured.variance.mean(axis=(0, 1))
+    fitted = Scales(
+        model,
+        volume,
+        mask=maps["mask"].values,
+        cells=cells,
+        variance=noise,
+        widen=None if poni is None else widening(measured, poni),
+    )
     return fitted, fitted.of_volume(volume)
+
+
+def widening(measured, poni):
+    """From a map of what scatters to what parallax adds to the width of lines, relative to q."""
+    geometry = {"step_mm": measured.step_mm, "distance_mm": 1e3 * read_poni(poni).dist}
+    return lambda amount: parallax_width(amount, measured.angles, **geometry)
 
 
 def rebuild(intensity, measured):

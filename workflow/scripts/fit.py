@@ -10,8 +10,10 @@ import xarray as xr
 from xrdct.config import PhaseSetSettings
 from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel
+from xrdct.fit.parallax import parallax_width
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.io.calibration import read_profile
+from xrdct.io.poni import read_poni
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
 
@@ -20,16 +22,17 @@ UNITS = {"scale": "1", "weight_fraction": "1", "a": "angstrom", "b": "angstrom",
 log = logging.getLogger("xrdct.fit")
 
 
-def main(volume_store, sinogram_store, profile_file, manifests, store, manifest, *, phase_set, settings):
+def main(volume_store, sinogram_store, calibration, manifests, store, manifest, *, phase_set, settings):
     volume, sinogram = read_store(volume_store, "volume"), read_store(sinogram_store, "sinogram")
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
-    model = PatternModel(phases, volume.q.values, read_profile(profile_file))
+    model = PatternModel(phases, volume.q.values, read_profile(calibration["profile"]))
     found = fit_volume(
         model,
         volume.intensity.values,
         level=settings["level"],
         variance=noise_of(volume, sinogram) if settings["weights"] == "channel" else None,
         mask_threshold=settings["mask_threshold"],
+        widen=widening(volume, sinogram, calibration["poni"]) if settings["parallax"] else None,
         most=settings["max_iterations"],
         progress=progress("fit", "block"),
     )
@@ -42,6 +45,18 @@ def main(volume_store, sinogram_store, profile_file, manifests, store, manifest,
         settings={"phase_set": phase_set, **settings},
         inputs={str(path): manifest_digest(path) for path in manifests},
     )
+
+
+def widening(volume, sinogram, poni):
+    """From a map of what scatters to what parallax adds to the width of lines, relative to q."""
+    geometry = {"step_mm": volume.attrs["voxel_mm"], "distance_mm": 1e3 * read_poni(poni).dist}
+
+    def widen(amount):
+        width = parallax_width(amount, sinogram.angle.values, **geometry)
+        log.info("parallax widens lines by up to %.2f %% of q (FWHM)", 100 * np.percentile(width, 99))
+        return width
+
+    return widen
 
 
 def noise_of(volume, sinogram):
@@ -111,7 +126,7 @@ if __name__ == "__main__":
         main(
             snakemake.input.volume,
             snakemake.input.sinogram,
-            snakemake.input.profile,
+            {name: snakemake.input[name] for name in ("profile", "poni")},
             [snakemake.input.volume_manifest, snakemake.input.sinogram_manifest],
             snakemake.output.store,
             snakemake.output.manifest,

@@ -70,6 +70,22 @@ class Config(Section):
     report: Report = Report()
 
     @model_validator(mode="after")
+    def _some_windows(self):
+        if not self.windows.all():
+            raise ValueError("windows: nothing would be mapped; give `preset`, or at least one window")
+        return self
+
+    @model_validator(mode="after")
+    def _cor_q_inside(self):
+        chosen, low, high = self.assemble.cor_q, self.integrate.q_min, self.integrate.q_max
+        if chosen is not None and not low <= chosen[0] < chosen[1] <= high:
+            raise ValueError(
+                f"assemble.cor_q ({chosen[0]}–{chosen[1]} 1/Å) must rise and lie inside integrate.q_min–q_max "
+                f"({low}–{high} 1/Å)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _windows_inside(self):
         low, high = self.integrate.q_min, self.integrate.q_max
         # The shoulders of a linear background lie outside the window: two bins, and half a bin to the bin's centre.

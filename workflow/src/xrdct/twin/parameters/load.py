@@ -24,6 +24,8 @@ def load_parameters(preset_or_file: str) -> Parameters:
         return Parameters.model_validate(_settings(path))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not plain YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a text file in UTF-8 ({error})") from None
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError("\n".join(lines)) from None
