@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..fit.model import PatternModel
+from .seeds import Purpose, numpy_generator
 
 BLOCK = 20_000
 """Patterns drawn at a time."""
@@ -68,7 +69,7 @@ def draw_library(model: PatternModel, recipe: Recipe, n: int, rng: np.random.Gen
 def stream_library(model: PatternModel, recipe: Recipe, n: int, *, seed: int) -> Iterator[Library]:
     """Draw n patterns block by block; every block depends on (seed, number of the block) alone."""
     for number, first in enumerate(range(0, n, BLOCK)):
-        yield draw_library(model, recipe, min(BLOCK, n - first), np.random.default_rng((seed, number)))
+        yield draw_library(model, recipe, min(BLOCK, n - first), numpy_generator(Purpose.LIBRARY, seed, number))
 
 
 def _draw_cells(model, parameters, rng):

@@ -63,9 +63,3 @@ def draw_doses(n: int, limits: tuple[float, float], generator: torch.Generator) 
     low, high = np.log(limits)
     device = generator.device
     return torch.exp(low + (high - low) * torch.rand(n, generator=generator, device=device))
-
-
-def generator_of(*key: int, device: str = "cpu") -> torch.Generator:
-    """A generator that depends on the numbers alone, the same for the same device."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
-    return torch.Generator(device=device).manual_seed(seed)

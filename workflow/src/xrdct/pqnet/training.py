@@ -16,8 +16,9 @@ from torch import nn
 from ..fit.model import PatternModel
 from .library import Library, Recipe, draw_library
 from .network import loss_of, mean_absolute_error
-from .noise import add_noise, draw_doses, generator_of
+from .noise import POISSON, add_noise, draw_doses
 from .scaling import Scaling
+from .seeds import Purpose, numpy_generator, torch_generator, torch_seed
 
 WARM_UP = 0.05
 """Share of the steps over which the learning rate rises, where it falls later."""
@@ -65,6 +66,7 @@ class Source(Protocol):
 
     n_steps: int
     """Batches in an epoch."""
+    seed: int
 
     def batches(self, member: int, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch: the same for the same numbers."""
@@ -74,8 +76,8 @@ class Source(Protocol):
 class Noise:
     """Which noise patterns get."""
 
-    kind: str = "poisson"
-    """'poisson' or 'reconstructed': see `noise`."""
+    kind: str = POISSON
+    """See `noise`."""
     doses: tuple[float, float] = (30.0, 10_000.0)
     """Counts at the height of a full phase, drawn uniformly in their logarithm."""
 
@@ -98,9 +100,9 @@ class Streamed:
         self.n_steps = patterns // batch
 
     def batches(self, member: int, epoch: int) -> Iterator[Batch]:
-        key = (self.seed, member, epoch)
-        library = draw_library(self.model, self.recipe, self.n_steps * self.batch, np.random.default_rng(key))
-        generator = generator_of(*key, device=self.device)
+        key = (Purpose.STREAM, self.seed, member, epoch)
+        library = draw_library(self.model, self.recipe, self.n_steps * self.batch, numpy_generator(*key))
+        generator = torch_generator(*key, device=self.device)
         for first in range(0, len(library), self.batch):
             part = slice(first, first + self.batch)
             yield noisy_batch(library, part, self.noise, self.scaling, generator)
@@ -128,7 +130,7 @@ class Stored:
         self.n_steps = len(self.patterns) // batch
 
     def batches(self, member: int, epoch: int) -> Iterator[Batch]:
-        generator = generator_of(self.seed, member, epoch, device=self.device)
+        generator = torch_generator(Purpose.ORDER, self.seed, member, epoch, device=self.device)
         order = torch.randperm(len(self.patterns), generator=generator, device=self.device)
         for step in range(self.n_steps):
             chosen = order[step * self.batch : (step + 1) * self.batch]
@@ -222,13 +224,12 @@ class Training:
         device = next(self.network.parameters()).device
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):  # dropout knows no generator of its own
-            torch.manual_seed(generator_of(self.member, self.epoch, self.source.seed).initial_seed())
+            torch.manual_seed(torch_seed(Purpose.WEIGHTS, self.source.seed, self.member, self.epoch + 1))
             for step, batch in enumerate(self.source.batches(self.member, self.epoch)):
                 for group in self.optimiser.param_groups:
                     group["lr"] = learning_rate(self.schedule, (done + step) / total)
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                    outputs = self.network(self.scaling.inputs(batch.patterns, batch.level))
-                loss = loss_of(outputs.float(), batch.values, batch.counts)
+                outputs = self.network(self.scaling.inputs(batch.patterns, batch.level))
+                loss = loss_of(outputs, batch.values, batch.counts)
                 self.optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
