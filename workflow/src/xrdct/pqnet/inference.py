@@ -1,0 +1,164 @@
+"""A whole volume through an ensemble, and through the two steps of the fit, a few rows of voxels at a time."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ..fit.maps import VoxelFit, bright_voxels
+from ..fit.model import PatternModel
+from ..fit.solve import FitResult, fit_patterns
+from .ensemble import Ensemble, Prediction
+from .refine import refine
+
+ROWS = 64
+"""Rows of voxels held in memory: the chunk of a volume's store."""
+SAMPLED = 4000
+"""Voxels, at most, that the noise is found from."""
+
+
+@dataclass(frozen=True)
+class VolumePrediction:
+    """What an ensemble says of the voxels inside a mask."""
+
+    prediction: Prediction
+    """Rows in the order of ``numpy.nonzero(refined.mask)``; scales in the volume's unit."""
+    refined: VoxelFit
+    """The two steps; its standard errors follow from `noise_factor`."""
+    in_range: np.ndarray
+    """Whether a voxel is like the library, shape (n_y, n_x), bool; False outside the mask."""
+    noise_factor: float
+    """What the given variance was multiplied with to be that of the voxels."""
+
+    def map_of(self, values: np.ndarray, targets: list[tuple[str, str]], parameter: str) -> np.ndarray:
+        """One parameter of every phase and peak, shape (n_scales, n_y, n_x), NaN where it is not answered.
+
+        `values` has one column per target. Cells are given where the phase's scale is twice its error bar.
+        """
+        maps = []
+        for name in self.refined.model.phases.names:
+            column = np.full(len(values), np.nan)
+            if (name, parameter) in targets:
+                column = values[:, targets.index((name, parameter))]
+            if parameter != "scale" and (name, "scale") in targets:
+                scale = targets.index((name, "scale"))
+                there = self.prediction.values[:, scale] > 2 * self.prediction.bars[:, scale]
+                column = np.where(there, column, np.nan)
+            maps.append(self.refined.image(column))
+        return np.array(maps)
+
+
+def predict_volume(
+    ensemble: Ensemble,
+    model: PatternModel,
+    volume,
+    *,
+    variance: np.ndarray | None,
+    mask_threshold: float,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> VolumePrediction:
+    """Ask the networks about every voxel that is bright enough, and take two steps of the fit from there.
+
+    Parameters
+    ----------
+    volume
+        Shape (n_y, n_x, n_q) on the grid that the model was made for; any array that gives some rows at a time.
+    variance
+        Relative noise of each channel, shape (n_q,); None: as Poisson counts of an unknown unit. Its size is found from
+        the volume itself: see `Ensemble.noise_factor`.
+    mask_threshold
+        As for `fit_volume`.
+    progress
+        Wraps the blocks of rows.
+
+    Raises
+    ------
+    FitError
+        If no voxel is bright enough.
+    """
+    mask = _mask(model, volume, mask_threshold)
+    variance = None if variance is None else np.asarray(variance, dtype=float)[model.inside]
+    factor = _noise_factor(ensemble, model, volume, mask, variance)
+    predictions, refined, total = [], [], np.zeros(model.q.size)
+    for first in progress(range(0, mask.shape[0], ROWS)):
+        rows = slice(first, first + ROWS)
+        if not mask[rows].any():
+            continue
+        patterns = _patterns(model, volume, mask, rows)
+        total += patterns.sum(axis=0)
+        some, fitted = _block(ensemble, model, patterns, variance, factor)
+        predictions.append(some)
+        refined.append(fitted)
+    prediction, voxels = _joined(Prediction, predictions), _joined(FitResult, refined)
+    mean_pattern = total / mask.sum()
+    mean = fit_patterns(model, mean_pattern, variance=variance, level="full", absolute=False, most=200)
+    found = VoxelFit(model, mask, mean, mean_pattern, voxels)
+    in_range = np.zeros(mask.shape, dtype=bool)
+    in_range[mask] = is_in_range(ensemble, prediction, voxels)
+    return VolumePrediction(prediction, found, in_range, factor)
+
+
+def is_in_range(ensemble: Ensemble, prediction: Prediction, refined: FitResult) -> np.ndarray:
+    """Whether patterns are like those of the library, shape (n_patterns,), bool.
+
+    False where principal components leave too much of the pattern, or the two steps do, or a cell that the networks
+    answer for lies beyond the limits or was held at one.
+    """
+    cells = np.flatnonzero(~ensemble.scaling.is_scale)
+    places, owners = ensemble.scaling.places[cells], ensemble.scaling.places[ensemble.scaling.owners[cells]]
+    scales, errors = refined.parameters[:, owners], refined.errors[:, owners]
+    held = refined.at_limit[:, places] & (scales > 3 * np.nan_to_num(errors, nan=np.inf))
+    misfit = ensemble.deviance.exceeded(refined.chi2, prediction.level)
+    return ~(prediction.strange | misfit | prediction.beyond.any(axis=1) | held.any(axis=1))
+
+
+def _block(ensemble, model, patterns, variance, factor):
+    if variance is not None:
+        prediction = ensemble.predict(patterns, variance * factor)
+        return prediction, refine(
+            model, patterns, ensemble.scaling.targets, prediction.values, variance=variance * factor
+        )
+    counts = patterns / factor
+    prediction = ensemble.predict(counts)
+    fitted = refine(model, counts, ensemble.scaling.targets, prediction.values)
+    return _in_unit(prediction, ensemble.scaling.is_scale, factor), _fit_in_unit(fitted, model, factor)
+
+
+def _in_unit(prediction, scales, factor):
+    unit = np.where(scales, factor, 1.0)
+    changed = {name: getattr(prediction, name) * unit for name in ("values", "bars", "spread", "width")}
+    return Prediction(**{item.name: changed.get(item.name, getattr(prediction, item.name)) for item in fields(prediction)})
+
+
+def _fit_in_unit(fitted, model, factor):
+    linear = np.r_[model.scale_places, model.background_places]
+    for values in (fitted.parameters, fitted.errors):
+        values[:, linear] *= factor
+    return fitted
+
+
+def _mask(model, volume, threshold):
+    total, finite = np.empty(volume.shape[:2]), np.empty(volume.shape[:2], dtype=bool)
+    for first in range(0, volume.shape[0], ROWS):
+        rows = slice(first, first + ROWS)
+        values = np.asarray(volume[rows])
+        total[rows], finite[rows] = np.nansum(values, axis=2), np.isfinite(values[..., model.inside]).all(axis=2)
+    return bright_voxels(total, finite, threshold=threshold)
+
+
+def _patterns(model, volume, mask, rows):
+    return np.asarray(volume[rows])[mask[rows]][:, model.inside]
+
+
+def _noise_factor(ensemble, model, volume, mask, variance):
+    """From voxels spread evenly over the mask, rows read one block at a time."""
+    every = max(1, int(mask.sum()) // SAMPLED)
+    chosen = np.zeros(mask.shape, dtype=bool)
+    chosen[tuple(index[::every] for index in np.nonzero(mask))] = True
+    blocks = [slice(first, first + ROWS) for first in range(0, mask.shape[0], ROWS)]
+    patterns = np.concatenate([_patterns(model, volume, chosen, rows) for rows in blocks if chosen[rows].any()])
+    return ensemble.noise_factor(patterns, np.maximum(patterns, 0) if variance is None else variance)
+
+
+def _joined(kind, parts):
+    return kind(**{item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(kind)})
