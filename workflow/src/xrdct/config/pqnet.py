@@ -14,6 +14,7 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
+NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -22,7 +23,7 @@ class PqNetLibrary(Section):
 
     absent: Share = 0.3
     """Share of the patterns that lack a phase, for every phase on its own."""
-    background: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)] = (0.04, 0.15)
+    background: Annotated[tuple[NotNegative, NotNegative], AfterValidator(_ordered)] = (0.0, 0.15)
     """Range of the background's constant, in heights of the strongest line of a phase at full scale."""
     background_shape: Share = 0.6
     """How far the background may bend: sum of its higher coefficients over the constant, at most."""

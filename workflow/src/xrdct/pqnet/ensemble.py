@@ -11,7 +11,7 @@ from ..fit.model import PatternModel
 from .calibration import Calibration, calibrate
 from .library import Recipe, draw_library
 from .network import LOG_WIDTHS
-from .noise import POISSON, add_noise, channel_variance, draw_doses, level_of
+from .noise import POISSON, add_noise, counted_level, draw_doses, level_of
 from .novelty import Components, Threshold, find_components, find_threshold
 from .refine import refine
 from .scaling import Scaling
@@ -82,14 +82,6 @@ class Ensemble:
             ~self.scaling.is_scale & ((values < low) | (values > high)) & (strengths > 2 * self._floor(raw, mean)),
         )
 
-    def noise_factor(self, patterns: np.ndarray, variance: np.ndarray) -> float:
-        """What a variance known up to a factor must be multiplied with, from what the components leave of patterns.
-
-        The median over patterns: a few strange ones do not count. What all patterns have that no library has, counts
-        as noise; error bars grow with it.
-        """
-        return float(np.median(self.components.scores(patterns, variance)))
-
     def _floor(self, raw, mean):
         """Raw error bar of the scale of each target's owner, relative to full and mean, shape (n_patterns, n_targets)."""
         return raw[:, self.scaling.owners] / (self.scaling.full * mean[:, None])
@@ -124,8 +116,9 @@ def _run(network, scaling, patterns, level) -> np.ndarray:
 
 def _level(patterns, variance) -> np.ndarray:
     patterns = torch.from_numpy(patterns)
-    other = patterns if variance is None else torch.as_tensor(np.asarray(variance, dtype=np.float32))
-    return level_of(patterns, other.clamp_min(0)).numpy().astype(float)
+    if variance is None:
+        return counted_level(patterns).numpy().astype(float)
+    return level_of(patterns, torch.as_tensor(np.asarray(variance, dtype=np.float32))).numpy().astype(float)
 
 
 @dataclass(frozen=True)
@@ -158,13 +151,12 @@ def draw_held_out(
     library = draw_library(model, recipe, n, numpy_generator(purpose, seed))
     generator = torch_generator(purpose, seed)
     clean, dose = torch.from_numpy(library.patterns), draw_doses(n, doses or noise.doses, generator)
-    patterns, _ = add_noise(clean, dose, kind=noise.kind, generator=generator)
+    patterns, _, variance = add_noise(clean, dose, kind=noise.kind, generator=generator)
     dose = dose.numpy().astype(float)
     truth = library.parameters.copy()
     truth[:, model.scale_places] *= dose[:, None]
     truth[:, model.background_places] *= dose[:, None]
-    variance = None if noise.kind == POISSON else channel_variance(clean).numpy() * dose[:, None]
-    return HeldOut(patterns.numpy(), variance, truth, dose)
+    return HeldOut(patterns.numpy(), None if noise.kind == POISSON else variance.numpy(), truth, dose)
 
 
 def make_ensemble(

@@ -65,7 +65,7 @@ def predict_volume(
         Shape (n_y, n_x, n_q) on the grid that the model was made for; any array that gives some rows at a time.
     variance
         Relative noise of each channel, shape (n_q,); None: as Poisson counts of an unknown unit. Its size is found from
-        the volume itself: see `Ensemble.noise_factor`.
+        the volume itself.
     mask_threshold
         As for `fit_volume`.
     progress
@@ -151,13 +151,21 @@ def _patterns(model, volume, mask, rows):
 
 
 def _noise_factor(ensemble, model, volume, mask, variance):
-    """From voxels spread evenly over the mask, rows read one block at a time."""
+    """From voxels spread evenly over the mask: first by principal components, then by what the two steps leave.
+
+    The median over voxels: a few strange ones do not count. What all of them have that no library has counts as noise,
+    and error bars grow with it.
+    """
     every = max(1, int(mask.sum()) // SAMPLED)
     chosen = np.zeros(mask.shape, dtype=bool)
     chosen[tuple(index[::every] for index in np.nonzero(mask))] = True
     blocks = [slice(first, first + ROWS) for first in range(0, mask.shape[0], ROWS)]
     patterns = np.concatenate([_patterns(model, volume, chosen, rows) for rows in blocks if chosen[rows].any()])
-    return ensemble.noise_factor(patterns, np.maximum(patterns, 0) if variance is None else variance)
+    given = np.maximum(patterns, 0) if variance is None else variance
+    # Where noise is stronger than the pattern the root hides some of it: this is a first guess.
+    factor = float(np.median(ensemble.components.scores(patterns, given)))
+    _, fitted = _block(ensemble, model, patterns, variance, factor)
+    return factor * float(np.median(fitted.chi2))
 
 
 def _joined(kind, parts):

@@ -145,7 +145,7 @@ def noisy_batch(
     clean = torch.from_numpy(library.patterns[part]).to(generator.device)
     targets = torch.from_numpy(library.parameters[part][:, scaling.places].astype(np.float32)).to(generator.device)
     dose = draw_doses(len(clean), doses or noise.doses, generator)
-    patterns, level = add_noise(clean, dose, kind=noise.kind, generator=generator)
+    patterns, level, _ = add_noise(clean, dose, kind=noise.kind, generator=generator)
     return Batch(patterns, level, *scaling.answers(targets, (patterns.mean(1) / dose).clamp_min(1e-6)))
 
 
