@@ -16,6 +16,7 @@ include: "workflow/rules/assemble.smk"
 include: "workflow/rules/reconstruct.smk"
 include: "workflow/rules/windows.smk"
 include: "workflow/rules/fit.smk"
+include: "workflow/rules/pqnet.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -27,6 +28,9 @@ rule all:
         rules.draw_overview.output,
         expand(rules.draw_fit.output, scan=scan_names(scans), stage="first")
         if cfg.fit.chosen()
+        else [],
+        expand(rules.draw_pqnet.output, scan=scan_names(scans), stage="first")
+        if cfg.pqnet.apply
         else [],
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset

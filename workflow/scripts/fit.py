@@ -5,17 +5,15 @@ import logging
 
 import numba
 import numpy as np
-import xarray as xr
 
 from xrdct.config import PhaseSetSettings
 from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.io.calibration import read_profile
+from xrdct.io.fit_maps import fit_dataset
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
-
-UNITS = {"scale": "1", "weight_fraction": "1", "a": "angstrom", "b": "angstrom", "c": "angstrom", "size": "nm"}
 
 log = logging.getLogger("xrdct.fit")
 
@@ -35,7 +33,7 @@ def main(volume_store, sinogram_store, profile_file, manifests, store, manifest,
     )
     tell(found)
     write_store(
-        to_dataset(found, volume),
+        fit_dataset(found, volume),
         store,
         manifest,
         kind="fit",
@@ -58,44 +56,6 @@ def tell(found):
     for name, share in hit.items():
         if share > 0.2:
             log.warning("%s: a cell or size is at its limit in %.0f %% of the voxels; widen it?", name, 100 * share)
-
-
-def to_dataset(found, volume):
-    """The store's form: one map per phase."""
-    dims = ("phase", "y", "x")
-    data = {name: (dims, found.phase_maps(name), {"units": UNITS[name]}) for name in ("scale", "a", "b", "c", "size")}
-    data |= {
-        f"{name}_err": (dims, found.phase_maps(name, errors=True), {"units": UNITS[name]})
-        for name in ("scale", "a", "b", "c", "size")
-    }
-    mean = found.mean.parameters[0]
-    background = mean.copy()
-    background[found.model.scale_places] = 0.0
-    data |= {
-        "weight_fraction": (dims, found.weight_fractions().astype(np.float32), {"units": "1"}),
-        "at_limit": (dims, found.limits_hit(), {"units": "1"}),
-        "rwp": (dims[1:], found.image(found.voxels.rwp), {"units": "1"}),
-        "chi2": (dims[1:], found.image(found.voxels.chi2), {"units": "1"}),
-        "mask": (dims[1:], found.mask, {"units": "1"}),
-        "mean_pattern": (("q",), found.mean_pattern, {"units": "counts/voxel"}),
-        "mean_fit": (("q",), found.model.patterns(mean)[0], {"units": "counts/voxel"}),
-        "mean_background": (("q",), found.model.patterns(background)[0], {"units": "counts/voxel"}),
-    }
-    return xr.Dataset(
-        data,
-        coords={
-            "phase": ("phase", np.array(found.model.phases.names, dtype=np.dtypes.StringDType())),
-            "density": ("phase", _densities(found.model.phases), {"units": "g/cm^3"}),
-            "q": ("q", found.model.q, {"units": "1/angstrom"}),
-            "y": volume.y,
-            "x": volume.x,
-        },
-        attrs={"source": "fit", "voxel_mm": volume.attrs["voxel_mm"], "mean_rwp": float(found.mean.rwp[0])},
-    )
-
-
-def _densities(phases):
-    return np.r_[phases.densities, np.full(len(phases.peaks), np.nan)]
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ class PqNetLibrary(Section):
     broadening: Annotated[float, Field(ge=0, le=0.05)] = 0.0
     """Lines are broadened by up to this FWHM relative to q (Gaussian), as parallax does; 0: not at all."""
     noise: Literal["reconstructed", "poisson"] = "reconstructed"
-    """reconstructed: a voxel is as noisy at each q as the whole scan is there; poisson: as counts are, right for patterns
-    that were not reconstructed, and the papers' way."""
+    """reconstructed: a voxel is as noisy at each q as the whole scan is there; poisson: as counts are, right for
+    patterns that were not reconstructed, and the papers' way."""
     doses: Limits = (30.0, 10_000.0)
     """Range of the counts at the height of the strongest line of a phase at full scale."""
     stored: bool = False
@@ -47,11 +47,11 @@ class PqNet(Section):
     apply: bool = False
     """Whether networks are trained and maps made with them, beside the fit's."""
     model: PlainName | None = None
-    """Folder of the networks below `models/`; null: the name of the phase set. They depend on this section, the phase set
-    and the instrument's profile, on no scan."""
+    """Folder of the networks below `models/`; null: the name of the phase set. They depend on this section, the phase
+    set and the instrument's profile, on no scan."""
     targets: tuple[PlainName, ...] = ()
-    """Phases and single peaks that the networks answer for (scale, and the cells named in `per_voxel`); empty: all. With
-    fewer each is known better; the two steps of the fit are of all phases in any case."""
+    """Phases and single peaks that the networks answer for (scale, and the cells named in `per_voxel`); empty: all.
+    With fewer each is known better; the two steps of the fit are of all phases in any case."""
     library: PqNetLibrary = PqNetLibrary()
     network: Literal["dense", "convolution"] = "dense"
     """dense: fully connected, fast on a CPU. convolution: the paper's, with a branch for every answer; learns from 2.5
@@ -70,11 +70,17 @@ class PqNet(Section):
     """Patterns that error bars are calibrated on; no network ever sees them."""
     alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Share of ordinary patterns that may be called out of range."""
+    gpu: Annotated[int, Field(ge=0, le=8)] = 0
+    """GPUs that a job asks a cluster for; one that is there is used in any case."""
     cache: str | None = None
     """Folder where trained networks are kept for other beamtimes with the same settings and profile; null: none."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of every random choice."""
 
+    def of_ensemble(self) -> dict:
+        """What an ensemble depends on."""
+        return self.model_dump(mode="json", exclude={"apply", "model", "gpu", "cache"})
+
     def of_member(self) -> dict:
         """What a network depends on."""
-        return self.model_dump(mode="json", exclude={"apply", "model", "members", "held_out", "alarms", "cache"})
+        return self.model_dump(mode="json", exclude={"apply", "model", "members", "held_out", "alarms", "gpu", "cache"})

@@ -58,11 +58,11 @@ def read_key(path: str | Path) -> str:
     return _read(path, MEMBER)["key"]
 
 
-def write_ensemble(ensemble: Ensemble, path: str | Path, *, q: np.ndarray, phases: tuple[str, ...], facts: dict) -> None:
+def write_ensemble(
+    ensemble: Ensemble, path: str | Path, *, q: np.ndarray, phases: tuple[str, ...], facts: dict
+) -> None:
     """Write an ensemble with the grid (1/Å) and the names that it is for; `facts` are plain values, recorded."""
-    content = {
-        item.name: _packed(getattr(ensemble, item.name)) for item in fields(ensemble) if item.name != "members"
-    }
+    content = {item.name: _packed(getattr(ensemble, item.name)) for item in fields(ensemble) if item.name != "members"}
     content["members"] = [
         {"architecture": member.architecture, "weights": {k: v.cpu() for k, v in member.state_dict().items()}}
         for member in ensemble.members

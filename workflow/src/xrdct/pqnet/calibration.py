@@ -82,4 +82,6 @@ def calibrate(
 def coverage(errors: np.ndarray, bars: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Share of errors within their bars for each target, shape (n_targets,); NaN where nothing counts."""
     inside = np.where(counts & np.isfinite(bars), np.abs(errors) < bars, np.nan)
-    return np.array([np.mean(column[np.isfinite(column)]) if np.isfinite(column).any() else np.nan for column in inside.T])
+    return np.array(
+        [np.mean(column[np.isfinite(column)]) if np.isfinite(column).any() else np.nan for column in inside.T]
+    )

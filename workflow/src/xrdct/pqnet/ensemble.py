@@ -83,7 +83,7 @@ class Ensemble:
         )
 
     def _floor(self, raw, mean):
-        """Raw error bar of the scale of each target's owner, relative to full and mean, shape (n_patterns, n_targets)."""
+        """Raw error bar of `_strengths`, same shape."""
         return raw[:, self.scaling.owners] / (self.scaling.full * mean[:, None])
 
     def _strengths(self, values, mean):

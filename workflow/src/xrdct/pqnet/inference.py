@@ -127,7 +127,9 @@ def _block(ensemble, model, patterns, variance, factor):
 def _in_unit(prediction, scales, factor):
     unit = np.where(scales, factor, 1.0)
     changed = {name: getattr(prediction, name) * unit for name in ("values", "bars", "spread", "width")}
-    return Prediction(**{item.name: changed.get(item.name, getattr(prediction, item.name)) for item in fields(prediction)})
+    return Prediction(
+        **{item.name: changed.get(item.name, getattr(prediction, item.name)) for item in fields(prediction)}
+    )
 
 
 def _fit_in_unit(fitted, model, factor):

@@ -15,7 +15,9 @@ LOG_WIDTHS = (-8.0, 3.0)
 class ConvolutionNetwork(nn.Module):
     """The paper's: convolutions with max-pooling, flattened, and a branch of its own for every target."""
 
-    def __init__(self, n_bins: int, n_targets: int, *, widths=(32, 32, 64, 64), branch: int = 128, dropout: float = 0.1):
+    def __init__(
+        self, n_bins: int, n_targets: int, *, widths=(32, 32, 64, 64), branch: int = 128, dropout: float = 0.1
+    ):
         super().__init__()
         self.architecture = {
             "kind": "convolution", "n_bins": n_bins, "n_targets": n_targets, "widths": tuple(widths),
@@ -70,7 +72,7 @@ def new_network(*, seed: int, kind: str, device: str = "cpu", **architecture) ->
 def loss_of(outputs: torch.Tensor, values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     """Mean absolute error of what counts; the widths learn from that error without bending the values.
 
-    The width's part is a Laplace likelihood of the detached error, weighted so lightly that the trunk serves the values.
+    The width's part is a Laplace likelihood of the detached error, so light that the trunk serves the values.
     """
     error = (outputs[..., 0] - values).abs()
     log_width = outputs[..., 1].clamp(*LOG_WIDTHS)

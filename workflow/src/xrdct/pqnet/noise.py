@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 POISSON, RECONSTRUCTED = "poisson", "reconstructed"
-"""Kinds of noise. poisson: a pattern of counts. reconstructed: a voxel, as noisy in every bin as the whole scan is there,
-whatever stands in the voxel itself."""
+"""Kinds of noise. poisson: a pattern of counts. reconstructed: a voxel, as noisy in every bin as the whole scan is
+there, whatever stands in the voxel itself."""
 SCAN = 4
 """Other patterns that stand for the rest of the scan."""
 SPOTTY = 0.3

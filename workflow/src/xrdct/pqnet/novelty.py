@@ -12,8 +12,8 @@ import numpy as np
 LEVELS = 8
 """Classes of noise level, equally many held-out patterns in each."""
 SILENT = 0.1
-"""Components are kept until what is left of clean patterns is this share of the noise at `JUDGED_AT`; more of them would
-explain strange patterns as well."""
+"""Components are kept until what is left of clean patterns is this share of the noise at `JUDGED_AT`; more of them
+would explain strange patterns as well."""
 JUDGED_AT = 300.0
 """Effective counts per bin."""
 FAINT = 0.02
@@ -30,7 +30,8 @@ class Components:
     """Orthonormal, shape (n_components, n_bins)."""
 
     def scores(self, patterns: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        """Squared residual over what the variance lets expect: about 1 for a pattern of the library, shape (n_patterns,).
+        """Squared residual over what the variance lets expect: about 1 for a pattern of the library, shape
+        (n_patterns,).
 
         `patterns` (n_patterns, n_bins), `variance` of the same shape or (n_bins,).
         """

@@ -1,8 +1,8 @@
 """Two steps of the full-profile fit from where the networks point: all scales, cells, sizes and the background.
 
-The networks put the cells within a line's width of the truth; from there Fisher scoring needs two steps to the maximum of
-the likelihood, and its standard errors need no calibration. What the networks do not answer starts where every fit does;
-scales and background are solved for before the first step.
+The networks put the cells within a line's width of the truth; from there Fisher scoring needs two steps to the maximum
+of the likelihood, and its standard errors need no calibration. What the networks do not answer starts where every fit
+does; scales and background are solved for before the first step.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """What a network is shown, and what it answers, as numbers of the order of 1.
 
-Input: the signed square root of pattern / mean − 1, in which Poisson noise is nearly equal in every bin and the dose has
-gone, and the logarithm of the noise level, without which error bars are right at one dose only. Output: scales relative
-to the mean of the pattern, cells relative to their limits.
+Input: the signed square root of pattern / mean − 1, in which Poisson noise is nearly equal in every bin and the dose
+has gone, and the logarithm of the noise level, without which error bars are right at one dose only. Output: scales
+relative to the mean of the pattern, cells relative to their limits.
 """
 
 from dataclasses import dataclass

@@ -90,9 +90,9 @@ def card_text(card: dict) -> str:
     lines = [
         f"# PQ-Net for {card['phase_set']}",
         "",
-        f"{card['members']} networks; patterns of {bins} bins from {first:.4f} to {last:.4f} 1/Å; {card['noise']} noise at "
-        f"doses of {card['doses'][0]:g} to {card['doses'][1]:g} counts (height of the strongest line of a phase at full "
-        f"scale); seed {card['seed']}.",
+        f"{card['members']} networks; patterns of {bins} bins from {first:.4f} to {last:.4f} 1/Å; "
+        f"{card['noise']} noise at doses of {card['doses'][0]:g} to {card['doses'][1]:g} counts (height of the strongest "
+        f"line of a phase at full scale); seed {card['seed']}.",
         "",
         "Valid for these ranges, and for these phases alone:",
         "",
@@ -100,9 +100,9 @@ def card_text(card: dict) -> str:
         "|---|---|---|---|",
         *(f"| {owner} | {name} | {low:g} | {high:g} |" for owner, name, low, high in card["ranges"]),
         "",
-        "Errors on patterns that nothing was trained or calibrated on, where the phase has more than a fifth of its full "
-        "scale; scales in units of that, cells in Å. Covered: share of true values within the error bar (0.683 is right), "
-        "where the phase has more than a fiftieth.",
+        "Errors on patterns that nothing was trained or calibrated on, where the phase has more than a fifth of its "
+        "full scale; scales in units of that, cells in Å. Covered: share of true values within the error bar (0.683 is "
+        "right), where the phase has more than a fiftieth.",
         "",
         "| dose | target | MAE | RMS | covered | + 2 steps: MAE | RMS | covered |",
         "|---|---|---|---|---|---|---|---|",

@@ -13,7 +13,15 @@ from .network import new_network
 from .scaling import Scaling, find_scaling
 from .seeds import Purpose, numpy_generator, torch_generator, torch_seed
 from .training import (
-    SHOWN_ON, Noise, Schedule, Source, Stored, Streamed, Training, noisy_batch, paper_schedule,
+    SHOWN_ON,
+    Noise,
+    Schedule,
+    Source,
+    Stored,
+    Streamed,
+    Training,
+    noisy_batch,
+    paper_schedule,
 )  # fmt: skip
 
 

@@ -114,8 +114,8 @@ class Stored:
     Parameters
     ----------
     patterns, level, dose, parameters
-        Of a stored library: noisy counts (n_patterns, n_bins), noise level and dose (n_patterns,), and all parameters of
-        the clean patterns (n_patterns, n_parameters).
+        Of a stored library: noisy counts (n_patterns, n_bins), noise level and dose (n_patterns,), and all parameters
+        of the clean patterns (n_patterns, n_parameters).
     """
 
     def __init__(
