@@ -91,8 +91,8 @@ def card_text(card: dict) -> str:
         f"# PQ-Net for {card['phase_set']}",
         "",
         f"{card['members']} networks; patterns of {bins} bins from {first:.4f} to {last:.4f} 1/Å; "
-        f"{card['noise']} noise at doses of {card['doses'][0]:g} to {card['doses'][1]:g} counts (height of the strongest "
-        f"line of a phase at full scale); seed {card['seed']}.",
+        f"{card['noise']} noise at doses of {card['doses'][0]:g} to {card['doses'][1]:g} counts (height of the "
+        f"strongest line of a phase at full scale); seed {card['seed']}.",
         "",
         "Valid for these ranges, and for these phases alone:",
         "",

@@ -250,7 +250,8 @@ def learning_rate(schedule: Schedule, done: float) -> float:
     """After a share of all steps."""
     if not schedule.falling:
         return schedule.learning_rate
-    return schedule.learning_rate * min(1.0, (done + 1e-6) / WARM_UP) * (0.5 * (1 + np.cos(np.pi * done)) + 0.002)
+    rising = min(1.0, (done + 1e-6) / WARM_UP)
+    return float(schedule.learning_rate * rising * (0.5 * (1 + np.cos(np.pi * done)) + 0.002))
 
 
 def _copy(weights: dict) -> dict:
