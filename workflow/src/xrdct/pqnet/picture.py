@@ -64,7 +64,7 @@ def _draw_row(figure, axes, maps, refined, fit, phase, parameter, colormap):
         pulls = np.clip((difference / sigma)[np.isfinite(difference)], -4.99, 4.99)
         axes[3].hist(pulls, bins, density=True, histtype="step", color=colour, label=name)
     axes[3].plot(bins, np.exp(-(bins**2) / 2) / np.sqrt(2 * np.pi), color="0.5", lw=0.8, ls=":")
-    axes[3].set(xlabel=f"difference to the fit in {parameter} / error bar", yticks=[])
+    axes[3].set(xlabel="difference to the fit / error bar", yticks=[])
     axes[3].legend(frameon=False, fontsize=7)
 
 

@@ -169,7 +169,8 @@ class Training:
     ):  # fmt: skip
         self.network, self.source, self.held_out = network, source, held_out
         self.scaling, self.schedule, self.member = scaling, schedule, member
-        self.optimiser = torch.optim.Adam(network.parameters(), schedule.learning_rate)
+        # fused: one pass over memory instead of ten, which on a CPU is half of a small step
+        self.optimiser = torch.optim.Adam(network.parameters(), schedule.learning_rate, fused=True)
         self.epoch, self.history = 0, []
         self.best = {"error": np.inf, "epoch": 0, "weights": _copy(network.state_dict())}
 
