@@ -94,7 +94,6 @@ def read_ensemble(
     ensemble = Ensemble(
         tuple(_network(member, device) for member in content["members"]),
         Scaling(**{**vars(scaling), "targets": tuple(map(tuple, scaling.targets))}),
-        content["limits"].numpy(),
         _unpacked(Components, content["components"]),
         _unpacked(Calibration, content["calibration"]),
         _unpacked(Threshold, content["residual"]),

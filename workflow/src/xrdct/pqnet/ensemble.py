@@ -13,7 +13,7 @@ from .library import Recipe, draw_library
 from .network import LOG_WIDTHS
 from .noise import POISSON, add_noise, counted_level, draw_doses, level_of
 from .novelty import Components, Threshold, find_components, find_threshold
-from .refine import refine
+from .refine import held_at_limit, refine
 from .scaling import Scaling
 from .seeds import Purpose, numpy_generator, torch_generator
 from .training import Noise
@@ -22,7 +22,7 @@ BATCH = 16_384
 """Patterns that go through a network together."""
 MARGIN = 1.6
 """Calibration and thresholds go beyond the training's doses by this factor, so that they still hold at its ends."""
-REFINED = 4000
+REFINED = 8000
 """Held-out patterns, at most, that the threshold of the two steps' deviance is found on."""
 
 
@@ -42,8 +42,6 @@ class Prediction:
     """Effective counts per bin, shape (n_patterns,)."""
     strange: np.ndarray
     """Whether the pattern is unlike the library's, shape (n_patterns,), bool."""
-    beyond: np.ndarray
-    """Which cells came out beyond the limits of the phase set, shape (n_patterns, n_targets), bool."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,6 @@ class Ensemble:
 
     members: tuple[nn.Module, ...]
     scaling: Scaling
-    limits: np.ndarray
-    """Lower and upper limits of the targets, shape (2, n_targets)."""
     components: Components
     calibration: Calibration
     residual: Threshold
@@ -71,7 +67,6 @@ class Ensemble:
         strengths = self._strengths(values, mean)
         scores = self.components.scores(patterns, patterns if variance is None else variance)
         found = np.where(self.scaling.is_scale, np.maximum(values, 0), values)
-        low, high = self.limits
         return Prediction(
             found,
             self.calibration.calibrated(raw, level, strengths),
@@ -79,12 +74,7 @@ class Ensemble:
             width,
             level,
             self.residual.exceeded(scores, level),
-            ~self.scaling.is_scale & ((values < low) | (values > high)) & (strengths > 2 * self._floor(raw, mean)),
         )
-
-    def _floor(self, raw, mean):
-        """Raw error bar of `_strengths`, same shape."""
-        return raw[:, self.scaling.owners] / (self.scaling.full * mean[:, None])
 
     def _strengths(self, values, mean):
         """Scale of each target's owner relative to full and mean, shape (n_patterns, n_targets)."""
@@ -178,7 +168,7 @@ def make_ensemble(
     patterns
         Held-out patterns.
     alarms
-        Share of ordinary patterns that may be called out of range; half of it for each of two checks.
+        Share of ordinary patterns that may be called out of range by all checks together.
     least
         Error bars are calibrated on patterns whose phase has at least this share of a full phase.
     """
@@ -186,9 +176,8 @@ def make_ensemble(
     held_out = draw_held_out(model, recipe, noise, patterns, purpose=Purpose.CALIBRATION, seed=seed, doses=doses)
     clean = draw_library(model, recipe, patterns, numpy_generator(Purpose.CALIBRATION, seed, 1)).patterns
     components = find_components(clean)
-    limits = np.stack([model.low[scaling.places], model.high[scaling.places]])
     members = tuple(member.eval() for member in members)
-    empty = Ensemble(members, scaling, limits, components, None, None, None)
+    empty = Ensemble(members, scaling, components, None, None, None)
     counts, variance = held_out.patterns, held_out.variance
     level, mean = _level(counts, variance), np.maximum(counts.mean(axis=1, dtype=float), 1e-30)
     values, spread, width = empty._raw(counts, level, mean)
@@ -204,12 +193,13 @@ def make_ensemble(
     refined = refine(
         model, counts[some], scaling.targets, values[some], variance=None if variance is None else variance[some]
     )
+    # Some cells are at a limit by chance; what is left of the alarms is shared by the two thresholds.
+    left = max(alarms - float(held_at_limit(scaling, refined).mean()), alarms / 4)
     return Ensemble(
         members,
         scaling,
-        limits,
         components,
         calibration,
-        find_threshold(scores, level, alarms=alarms / 2),
-        find_threshold(refined.chi2, level[some], alarms=alarms / 2),
+        find_threshold(scores, level, alarms=left / 2),
+        find_threshold(refined.chi2, level[some], alarms=left / 2),
     )

@@ -9,7 +9,7 @@ from ..fit.maps import VoxelFit, bright_voxels
 from ..fit.model import PatternModel
 from ..fit.solve import FitResult, fit_patterns
 from .ensemble import Ensemble, Prediction
-from .refine import refine
+from .refine import held_at_limit, refine
 
 ROWS = 64
 """Rows of voxels held in memory: the chunk of a volume's store."""
@@ -102,14 +102,10 @@ def is_in_range(ensemble: Ensemble, prediction: Prediction, refined: FitResult) 
     """Whether patterns are like those of the library, shape (n_patterns,), bool.
 
     False where principal components leave too much of the pattern, or the two steps do, or a cell that the networks
-    answer for lies beyond the limits or was held at one.
+    answer for was held at a limit.
     """
-    cells = np.flatnonzero(~ensemble.scaling.is_scale)
-    places, owners = ensemble.scaling.places[cells], ensemble.scaling.places[ensemble.scaling.owners[cells]]
-    scales, errors = refined.parameters[:, owners], refined.errors[:, owners]
-    held = refined.at_limit[:, places] & (scales > 3 * np.nan_to_num(errors, nan=np.inf))
     misfit = ensemble.deviance.exceeded(refined.chi2, prediction.level)
-    return ~(prediction.strange | misfit | prediction.beyond.any(axis=1) | held.any(axis=1))
+    return ~(prediction.strange | misfit | held_at_limit(ensemble.scaling, refined))
 
 
 def _block(ensemble, model, patterns, variance, factor):

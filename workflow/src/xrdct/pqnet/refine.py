@@ -9,8 +9,11 @@ import numpy as np
 
 from ..fit.model import PatternModel
 from ..fit.solve import FitResult, fit_patterns
+from .scaling import Scaling
 
 STEPS = 2
+SURE = 3.0
+"""Standard errors by which a scale must stand above 0 for its phase to be there."""
 
 
 def start_from(model: PatternModel, targets: tuple[tuple[str, str], ...], answers: np.ndarray) -> np.ndarray:
@@ -51,3 +54,12 @@ def refine(
     return fit_patterns(
         model, patterns, start=start, level="full", variance=variance, absolute=absolute, search=False, most=1 + steps
     )
+
+
+def held_at_limit(scaling: Scaling, refined: FitResult) -> np.ndarray:
+    """Whether a cell that the networks answer for ended at a limit, its phase being there; (n_patterns,), bool."""
+    cells = np.flatnonzero(~scaling.is_scale)
+    places, owners = scaling.places[cells], scaling.places[scaling.owners[cells]]
+    errors = np.nan_to_num(refined.errors[:, owners], nan=np.inf)
+    there = refined.parameters[:, owners] > SURE * errors
+    return (refined.at_limit[:, places] & there).any(axis=1)
