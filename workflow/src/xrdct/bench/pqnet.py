@@ -224,7 +224,7 @@ def speed_marks(preset: str, task: Task, ensemble: Ensemble) -> list[Mark]:
     for kind in ("dense", "convolution"):
         member = new_network(seed=0, kind=kind, **architecture).eval()
         alone = Ensemble((member,), *(getattr(ensemble, name) for name in list(vars(ensemble))[1:]))
-        seconds = timed(lambda alone=alone: alone._raw(*inputs_of(held_out)))
+        seconds = timed(lambda alone=alone: alone.raw_answers(*inputs_of(held_out)))
         minutes = VOXELS * 10 * seconds / len(held_out.patterns) / 2 / 60
         name = f"{preset}: {VOXELS:,} patterns, ten {kind} members on 2 cores (half of one core's time)"
         marks.append(at_most(name, 2, minutes, "min") if kind == "dense" else reported(name, minutes, "min"))

@@ -62,9 +62,9 @@ class Ensemble:
         patterns = np.asarray(patterns, dtype=np.float32)
         level = _level(patterns, variance)
         mean = np.maximum(patterns.mean(axis=1, dtype=float), 1e-30)
-        values, spread, width = self._raw(patterns, level, mean)
+        values, spread, width = self.raw_answers(patterns, level, mean)
         raw = np.sqrt(spread**2 + width**2)
-        strengths = self._strengths(values, mean)
+        strengths = self.strengths(values, mean)
         scores = self.components.scores(patterns, patterns if variance is None else variance)
         found = np.where(self.scaling.is_scale, np.maximum(values, 0), values)
         return Prediction(
@@ -76,11 +76,17 @@ class Ensemble:
             self.residual.exceeded(scores, level),
         )
 
-    def _strengths(self, values, mean):
+    def strengths(self, values: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """Scale of each target's owner relative to full and mean, shape (n_patterns, n_targets)."""
         return values[:, self.scaling.owners] / (self.scaling.full * mean[:, None])
 
-    def _raw(self, patterns, level, mean):
+    def raw_answers(
+        self, patterns: np.ndarray, level: np.ndarray, mean: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values, spread and width, nothing clipped or calibrated, shape (n_patterns, n_targets) each.
+
+        `patterns` (n_patterns, n_bins) float32, their `level` and `mean` (n_patterns,).
+        """
         outputs = np.stack([_run(member, self.scaling, patterns, level) for member in self.members])
         values = self.scaling.physical(outputs[..., 0], mean)
         spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
@@ -180,12 +186,12 @@ def make_ensemble(
     empty = Ensemble(members, scaling, components, None, None, None)
     counts, variance = held_out.patterns, held_out.variance
     level, mean = _level(counts, variance), np.maximum(counts.mean(axis=1, dtype=float), 1e-30)
-    values, spread, width = empty._raw(counts, level, mean)
+    values, spread, width = empty.raw_answers(counts, level, mean)
     calibration = calibrate(
         np.where(scaling.is_scale, np.maximum(values, 0), values) - held_out.targets(scaling),
         np.sqrt(spread**2 + width**2),
         level,
-        empty._strengths(values, mean),
+        empty.strengths(values, mean),
         held_out.present(scaling, least),
     )
     scores = components.scores(counts, counts if variance is None else variance)
