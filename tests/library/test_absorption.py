@@ -5,17 +5,11 @@ import pytest
 import xraydb
 from jelly_roll import TWO_THETA, jelly_roll
 
-from xrdct.absorption.attenuation import (
-    compare_maps,
-    factor_from_casing,
-    factor_from_transmission,
-    factor_from_wall,
-    find_factor,
-    mu_map,
-    mu_without_pores,
-    weight_fractions,
-)
+from xrdct.absorption.attenuation import compare_maps, mu_map, mu_without_pores, weight_fractions
+from xrdct.absorption.casing import factor_from_wall, find_wall
+from xrdct.absorption.chain import Attenuation, Matter, Measured, remove_absorption
 from xrdct.absorption.correction import correct_absorption, optical_depth, transmission
+from xrdct.absorption.factor import factor_from_transmission
 from xrdct.absorption.first_order import full_ring, scattered_transmission, transmission_over_q, zero_order_error
 from xrdct.absorption.iteration import iterate
 from xrdct.absorption.material import composition_of, linear_attenuation, mass_attenuation
@@ -206,24 +200,28 @@ def test_known_matter_is_taken_off_before_the_factor_is_found():
     assert found.value == pytest.approx(0.05, rel=1e-9)
 
 
-def test_the_factor_is_found_in_voxels_that_the_casing_fills():
-    casing = 0.4 * (disc(5.0) - disc(4.4))
-    assert factor_from_casing(casing).value == pytest.approx(1 / 0.4, rel=1e-6)
-
-
-def test_a_casing_thinner_than_a_voxel_is_told_by_its_area():
-    casing = 0.4 * (disc(5.0, fine=16) - disc(4.92, fine=16))
-    with pytest.raises(AttenuationError, match="thickness"):
-        factor_from_casing(casing)
-    found = factor_from_wall(casing, thickness_mm=0.08, step_mm=STEP, radius_mm=5.0)
+@pytest.mark.parametrize("inner", [4.4, 4.92])
+def test_the_casings_area_tells_the_factor_however_thin_it_is(inner):
+    casing = 0.4 * (disc(5.0, fine=16) - disc(inner, fine=16))
+    found = factor_from_wall(casing, thickness_mm=5.0 - inner, step_mm=STEP, radius_mm=5.0)
     assert found.value == pytest.approx(1 / 0.4, rel=0.02)  # 16 points along a voxel's edge count the area to a percent
 
 
-def test_without_casing_and_transmission_there_is_no_factor():
-    with pytest.raises(AttenuationError, match="absolute factor"):
-        find_factor(np.ones((1, 4, 4)), measured=None, from_transmission=factor_from_casing, from_casing=None)
+def test_a_casing_is_found_where_it_is():
+    y, x = np.meshgrid(positions()[::-1], positions(), indexing="ij")
+    distance = np.hypot(x - 0.3, y + 0.2)
+    wall = find_wall(np.where((distance < 4.0) & (distance > 3.4), 2.0, 0.0), thickness_mm=0.6, step_mm=STEP)
+    assert (wall.x_mm, wall.y_mm) == (pytest.approx(0.3, abs=0.02), pytest.approx(-0.2, abs=0.02))
+    assert wall.radius_mm == pytest.approx(4.0, abs=0.02)
+    assert wall.inner_mm == pytest.approx(3.4, abs=0.02)
+    assert wall.share(N, STEP).sum() * STEP**2 == pytest.approx(np.pi * (4.0**2 - 3.4**2), rel=0.01)
+
+
+def test_without_casing_transmission_and_factor_there_is_no_map():
+    with pytest.raises(AttenuationError, match=r"raw.transmitted.*absorption.casing.*absorption.given_factor"):
+        Attenuation(None, Matter(np.ones(1)))
     with pytest.raises(AttenuationError, match="nowhere"):
-        factor_from_casing(np.zeros((8, 8)))
+        find_wall(np.zeros((8, 8)), thickness_mm=0.1, step_mm=0.1)
 
 
 def through(x, u, along, radius):
@@ -285,38 +283,57 @@ def test_between_its_nodes_the_transmission_is_interpolated_over_the_scattering_
     np.testing.assert_allclose(found, np.broadcast_to(1 - two_theta, (2, 3, 7)), rtol=1e-12)
 
 
-def test_a_weakened_ring_and_disc_settle_at_the_truth():
-    """Sinograms in closed form: a steel wall of six voxels around a roll."""
-    roll_r, wall_r, pure = 3.8, 4.4, np.array([0.324, 0.06])
-    t = positions()
-    fine = t[:, None] + (np.arange(8) - 3.5) / 8 * STEP  # a beam is as wide as a step
-    paths = np.stack([chord(fine, wall_r) - chord(fine, roll_r), chord(fine, roll_r)], axis=-1)
-    weak = (paths * np.exp(-paths @ pure)[..., None]).mean(axis=1)
-    measured = np.broadcast_to(weak, (ANGLES.size, N, 2)).astype(np.float32)
-    radius = np.hypot(*np.meshgrid(t, t))
+ROLL_R, WALL_R, PURE = 3.8, 4.4, np.array([0.324, 0.06])
 
-    def rebuild(sinogram):
-        return reconstruct(sinogram, ANGLES, cor=CENTRE, device="cpu", filter="hann") / STEP
 
-    def fit(volume):
-        return 7 * np.clip(np.moveaxis(volume, -1, 0), 0, None).astype(float)  # in any unit
+def weakened_cell():
+    """Sinogram of a steel wall of six voxels around a roll, one channel each, and its transmission, in closed form."""
+    fine = positions()[:, None] + (np.arange(8) - 3.5) / 8 * STEP  # a beam is as wide as a step
+    paths = np.stack([chord(fine, WALL_R) - chord(fine, ROLL_R), chord(fine, ROLL_R)], axis=-1)
+    through = np.exp(-paths @ PURE)
+    weak = np.broadcast_to((paths * through[..., None]).mean(axis=1), (ANGLES.size, N, 2)).astype(np.float32)
+    q = np.array([1.0, 1.1])
+    measured = Measured(weak, weak, None, ANGLES, np.full(ANGLES.size, CENTRE), STEP, q)
+    return measured, np.broadcast_to(through.mean(axis=1), weak.shape[:2])
 
-    def attenuate(scales):
-        # The weakened wall leaves a haze of steel in the roll, where no casing can be.
-        confined = np.stack([np.where(radius < roll_r - 2 * STEP, 0, scales[0]), scales[1]])
-        factor = factor_from_wall(confined[0], thickness_mm=wall_r - roll_r, step_mm=STEP, radius_mm=wall_r)
-        return mu_map(confined, pure, factor.value)
 
-    def correct(mu):
-        return correct_absorption(measured, measured, transmission(mu, ANGLES, **GRID))
+def rebuild(sinogram):
+    return reconstruct(sinogram, ANGLES, cor=CENTRE, device="cpu", filter="hann") / STEP
 
-    first = fit(rebuild(measured))
-    found = iterate(first, attenuate=attenuate, correct=correct, reconstruct=rebuild, fit=fit, most=6)
-    assert found.settled
-    core, outside = radius < 1, (radius > 2.8) & (radius < 3.5)
-    for place in (core, outside):
-        assert found.mu[place].mean() == pytest.approx(0.06, rel=0.03)
-        assert found.scales[1][place].mean() == pytest.approx(7, rel=0.03)
+
+def each_channel_a_phase(volume):
+    return 7 * np.moveaxis(volume, -1, 0).astype(float)  # in any unit
+
+
+@pytest.mark.parametrize("known", ["casing", "transmission", "factor"])
+def test_a_weakened_ring_and_disc_come_out_at_the_truth(known):
+    measured, transmitted = weakened_cell()
+    first = each_channel_a_phase(rebuild(measured.intensity))
+    wall = find_wall(first[0], thickness_mm=WALL_R - ROLL_R, step_mm=STEP)
+    attenuation = Attenuation(
+        measured,
+        Matter(PURE),
+        transmitted=transmitted if known == "transmission" else None,
+        factor=1 / 7 if known == "factor" else None,
+        casing=None if known == "transmission" else (0, wall),
+    )
+    found = remove_absorption(
+        measured,
+        attenuation,
+        first=first,
+        reconstruct=rebuild,
+        fit=each_channel_a_phase,
+        most=12,
+        tolerance=1e-3,
+        wavelength=0.13,
+    )
+    assert found.settled.settled
+    assert found.factor.source == ("given" if known == "factor" else known)
+    assert found.factor.value == pytest.approx(1 / 7, rel=0.03)
+    radius = np.hypot(*np.meshgrid(positions(), positions()))
+    for place in (radius < 1, (radius > 2.8) & (radius < 3.5)):
+        assert found.settled.mu[place].mean() == pytest.approx(0.06, rel=0.03)
+        assert found.settled.scales[1][place].mean() == pytest.approx(7, rel=0.03)
         assert first[1][place].mean() < 7 / 2
 
 
@@ -375,3 +392,16 @@ def test_the_zero_order_error_of_the_twins_cell_is_below_two_percent(roll):
     scattering = roll.fractions.sum(axis=0)
     found = zero_order_error(roll.mu, scattering, two_theta=TWO_THETA, step_mm=roll.step, angles=np.arange(6) * 30.0)
     assert found.rms < 0.02
+
+
+def test_a_sample_too_deep_for_scales_alone_is_warned_of(caplog):
+    through = np.full((2, 5), np.exp(-1.3))
+    iterate(
+        np.ones((1, 2, 2)),
+        attenuate=lambda scales: scales[0],
+        correct=lambda mu: correct_absorption(np.ones((2, 5, 1)), np.ones((2, 5, 1)), through),
+        reconstruct=lambda sinogram: sinogram,
+        fit=lambda volume: np.ones((1, 2, 2)),
+        most=2,
+    )
+    assert "lose 73 % on average" in caplog.text

@@ -123,14 +123,13 @@ class TestRepair:
         assert with_offset < 0.005
         assert np.abs((clean[40] + clean[42]) / 2 - clean[41]).max() > 0.04
 
-    def test_a_channel_that_no_frame_sees_is_told_and_stays(self, caplog):
+    def test_a_channel_that_no_frame_sees_stays(self):
         intensity = cell()
         intensity[..., 4] = np.nan
         intensity[3, 5] = np.nan
         broken = sinogram_of(intensity)
         broken.repaired[3, 5] = True
         whole = repair(broken, max_bad_share=0.05)
-        assert "1 of 24 q bins are NaN in every frame and stay so" in caplog.text
         assert np.isnan(whole.intensity[..., 4]).all()
         assert np.isfinite(np.delete(whole.intensity, 4, axis=2)).all()
 
@@ -213,7 +212,8 @@ class TestAir:
         counts = (rng.poisson((sample + strength * AIR * transmission[..., None]) * 25) / 25).astype(np.float32)
         left = {}
         for name, known in (("known", transmission), ("unknown", None)):
-            corrected, air = subtract_air(sinogram_of(counts), positions=None, transmission=known)
+            full = sinogram_of(counts)
+            corrected, air = subtract_air(full, positions=find_air_positions(full), transmission=known)
             left[name] = np.abs((corrected.intensity - sample).mean(axis=(0, 1))).max() / sample.mean()
             np.testing.assert_allclose(air, strength[:, 0] * AIR, rtol=0.05)  # a few hundred counts in each
         assert left["known"] < 0.01

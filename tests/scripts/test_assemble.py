@@ -58,7 +58,7 @@ def test_one_missing_position_among_recorded_ones_is_named(tmp_path):
     assert not (tmp_path / "sinogram.zarr").exists()
 
 
-def test_a_bad_frame_is_filled_and_marked(tmp_path):
+def test_a_bad_frame_is_filled_marked_and_told(tmp_path, caplog):
     broken = patterns_of(0)
     broken.intensity[4, 10] = np.nan
     broken.valid[4, 10] = False
@@ -68,6 +68,7 @@ def test_a_bad_frame_is_filled_and_marked(tmp_path):
     # Linear interpolation in a smooth sinogram: within a few percent of the strongest value.
     error = np.abs(found.intensity.values[line, point] - truth_sinogram()[line, point]).max()
     assert error < 0.05 * truth_sinogram().max()
+    assert "1 of 3360 frames are bad" in caplog.text
 
 
 def test_zigzag_is_seen_in_the_frames_where_nobody_says(tmp_path):
@@ -102,3 +103,52 @@ def test_a_subset_of_another_sample_is_refused_by_name(tmp_path):
     with pytest.raises(RawDataError, match=r"subset 1, 2 does not belong to this scan"):
         run(tmp_path, [patterns_of(0), other])
     assert not (tmp_path / "sinogram.zarr").exists()
+
+
+def shadow():
+    """Transmission of the blob, shape (angle, position): half of the beam is lost in its middle."""
+    return np.exp(-0.7 * truth_sinogram()[..., 0] / truth_sinogram()[..., 0].max())
+
+
+def test_where_the_direct_beam_was_recorded_only_the_air_that_arrived_is_subtracted(tmp_path):
+    datasets = []
+    for k in (0, 1):
+        data = patterns_of(k)
+        order = np.rint((data.translation.values + 3.0) / STEP).astype(int)
+        arrived = shadow()[k::2][np.arange(order.shape[0])[:, None], order]
+        # The air of 10 counts at full monitor is in the beam that the sample weakens.
+        data["intensity"] = data.intensity - (10 * (1 - arrived) * data.monitor.values)[..., None].astype(np.float32)
+        data["transmitted"] = (("line", "point"), 7e4 * arrived * data.monitor.values, {"units": "arbitrary"})
+        datasets.append(data)
+    found = run(tmp_path, datasets)
+    np.testing.assert_allclose(found.transmission.values, shadow(), atol=1e-6)  # float32
+    np.testing.assert_allclose(found.intensity.values, truth_sinogram(), atol=1e-2)  # as above
+    without = run(tmp_path, [data.drop_vars("transmitted") for data in datasets])
+    assert "transmission" not in without
+    assert np.abs(without.intensity.values - truth_sinogram()).max() > 3
+
+
+def with_groups(k, bad=None):
+    """Patterns of two groups of pixels, one 10 % brighter than the other, whose mean is the whole."""
+    data = patterns_of(k)
+    values = np.stack([0.95 * data.intensity.values, 1.05 * data.intensity.values], axis=2)
+    if bad:
+        values[bad], data.intensity[bad], data.valid[bad] = np.nan, np.nan, False
+    data["group_intensity"] = (("line", "point", "group", "q"), values, {"units": "counts"})
+    return data
+
+
+def test_groups_of_pixels_are_treated_as_the_whole_is(tmp_path):
+    found = run(tmp_path, [with_groups(0, bad=(4, 10)), with_groups(1)])
+    assert found.group_intensity.dims == ("angle", "position", "group", "q")
+    for k, share in enumerate((0.95, 1.05)):
+        np.testing.assert_allclose(found.group_intensity.values[:, :, k], share * found.intensity.values, atol=1e-2)
+
+
+def test_no_count_of_one_group_reaches_another(tmp_path):
+    first = run(tmp_path, [with_groups(0), with_groups(1)])
+    changed = [with_groups(0), with_groups(1)]
+    for data in changed:
+        data.group_intensity[:, :, 1] += 3.0  # in the sample and in its air alike
+    second = run(tmp_path, changed)
+    np.testing.assert_array_equal(first.group_intensity.values[:, :, 0], second.group_intensity.values[:, :, 0])

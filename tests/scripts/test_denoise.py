@@ -37,7 +37,7 @@ def sinogram(tmp_path):
             "intensity": (dims, groups.mean(axis=2), units),
             "variance": (dims, ((clean() + 2) / 5).astype(np.float32), units),
             "air": (("angle", "q"), np.zeros((N_ANGLES, N_Q)), units),
-            "repaired": (dims[:2], np.zeros((N_ANGLES, N), bool), units),
+            **{name: (dims[:2], np.zeros((N_ANGLES, N), bool), units) for name in ("repaired", "bad_frame", "zingers")},
             "subset": (("angle",), np.arange(N_ANGLES) % 2 + 1, units),
             "group_intensity": (("angle", "position", "group", "q"), groups, units),
             **per_angle,

@@ -53,14 +53,14 @@ def maps(tmp_path_factory):
 
 def run(folder, monkeypatch, **settings):
     monkeypatch.setattr(fit, "read_profile", lambda path: PROFILE)
-    chosen = Fit(**settings).model_dump(mode="json", exclude={"preset", "phase_set"})
+    chosen = Fit(**{"parallax": False} | settings).model_dump(mode="json", exclude={"preset", "phase_set"})
     phase_set = PhaseSetSettings.model_validate(PHASE_SET).model_dump(mode="json")
     manifests = [folder / "v.json", folder / "s.json"]
     store, manifest = folder / "maps.zarr", folder / "maps.json"
     fit.main(
         folder / "v.zarr",
         folder / "s.zarr",
-        "profile",
+        {"profile": "profile"},
         manifests,
         store,
         manifest,

@@ -61,9 +61,10 @@ def folder(tmp_path_factory, patched):
     pqnet_join.main(folder / "profile.json", members, outputs, **TASK, settings=SETTINGS.of_ensemble())
     infer(folder)
     fit.main(
-        folder / "v.zarr", folder / "s.zarr", "profile", [folder / "v.json", folder / "s.json"], folder / "f.zarr",
+        folder / "v.zarr", folder / "s.zarr", {"profile": "profile"}, [folder / "v.json", folder / "s.json"],
+        folder / "f.zarr",
         folder / "f.json", phase_set=PHASE_SET,
-        settings=Fit().model_dump(mode="json", exclude={"preset", "phase_set"}),
+        settings=Fit(parallax=False).model_dump(mode="json", exclude={"preset", "phase_set"}),
     )  # fmt: skip
     return folder
 
@@ -97,6 +98,7 @@ def infer(folder, phase_set=PHASE_SET):
         {key: folder / name for key, name in outputs.items()},
         phase_set=phase_set,
         mask_threshold=0.02,
+        parallax=False,
     )
 
 

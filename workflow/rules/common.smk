@@ -17,9 +17,10 @@ from snakemake.exceptions import WorkflowError
 
 from xrdct import config as settings
 from xrdct.errors import XrdctError
-from xrdct.io.frames import files_behind, raw_path
+from xrdct.io.frames import files_behind, raw_path, series_stamp
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
+from xrdct.record import record_run, write_record
 from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
 
 
@@ -44,7 +45,7 @@ rows = {(row.scan, str(row.subset)): row for row in scans}
 wildcard_constraints:
     scan="|".join(map(re.escape, scan_names(scans))),
     subset=r"\d+",
-    stage=r"first|corrected|subset\d+",
+    stage=r"first|corrected|denoised|dlsr|subset\d+",
 
 
 def raw_file(name):
@@ -66,9 +67,63 @@ def frame_files(wildcards):
     return files_behind(raw_file(row.file), row.dataset)
 
 
+def frame_stamp(wildcards):
+    """What changes when a file of a series is written again in place: the time of its folder does not."""
+    return series_stamp(raw_file(rows[wildcards.scan, wildcards.subset].file))
+
+
+def final_stage():
+    """The stage of the volume that maps and figures are made from."""
+    if cfg.denoise.apply:
+        return "denoised"
+    return "corrected" if cfg.absorption.correct else "first"
+
+
 def final_volume(suffix):
     """Store ('zarr') or manifest ('json') of the volume that maps and figures are made from."""
-    return f"results/{{scan}}/reconstruct/first/volume.{suffix}"
+    return f"results/{{scan}}/reconstruct/{final_stage()}/volume.{suffix}"
+
+
+def sinogram_before(stage, suffix):
+    """Store or manifest of the sinogram that a stage's volume is reconstructed from."""
+    corrected = stage == "corrected" or stage == "denoised" and cfg.absorption.correct
+    return f"results/{{scan}}/{'absorption' if corrected else 'assemble'}/sinogram.{suffix}"
+
+
+def sinogram_of_stage(suffix):
+    """Input function: `sinogram_before` of the stage that is asked for."""
+    return lambda wildcards: sinogram_before(wildcards.stage, suffix).format(
+        scan=wildcards.scan
+    )
+
+
+def fitted(suffix):
+    """Store or manifest of the maps of a stage's volume."""
+    return f"results/{{scan}}/fit/{{stage}}/maps.{suffix}"
+
+
+def fitted_stages():
+    """Stages whose fits are shown: before any correction, and after all of them."""
+    refined = {"dlsr"} if cfg.reconstruct.parallax == "dlsr" else set()
+    return sorted({"first", final_stage()} | refined) if cfg.fit.chosen() else []
+
+
+def refined_stage():
+    """The stage whose sinogram and volume a DLSR starts from."""
+    return "corrected" if cfg.absorption.correct else "first"
+
+
+def geometry_for_parallax():
+    """The calibrated geometry, where reconstruction needs the distance."""
+    return (
+        [] if cfg.reconstruct.parallax == "off" else "results/calibrate/geometry.poni"
+    )
+
+
+def declared_span(scan):
+    """Degrees that the table says one subset of a scan turns through."""
+    first = subsets_of(scans, scan)[0]
+    return abs(first.angle_step_deg) * first.n_projections
 
 
 def subset_volumes(suffix):
@@ -95,6 +150,12 @@ def subset_paths(pattern):
         str(pattern).format(scan=row.scan, subset=row.subset)
         for row in subsets_of(scans, wildcards.scan)
     ]
+
+
+def save_record():
+    """Write down, beside the results, what they were made from and how long it took."""
+    record = record_run(cfg, scans, results="results", benchmarks="benchmarks")
+    write_record(record, "results/run.json")
 
 
 pqnet_folder = "models/" + (

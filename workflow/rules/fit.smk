@@ -3,19 +3,22 @@
 
 rule fit:
     input:
-        volume_manifest=rules.reconstruct.output.manifest,
-        volume=ancient(rules.reconstruct.output.store),
-        sinogram_manifest=rules.assemble.output.manifest,
-        sinogram=ancient(rules.assemble.output.store),
+        volume_manifest="results/{scan}/reconstruct/{stage}/volume.json",
+        volume=ancient("results/{scan}/reconstruct/{stage}/volume.zarr"),
+        sinogram_manifest=sinogram_of_stage("json"),
+        sinogram=ancient(sinogram_of_stage("zarr")),
         profile=rules.calibrate.output.profile,
+        poni=rules.calibrate.output.poni,
         structures=structure_files(),
     output:
-        store=directory("results/{scan}/fit/{stage}/maps.zarr"),
-        manifest="results/{scan}/fit/{stage}/maps.json",
+        store=directory(fitted("zarr")),
+        manifest=fitted("json"),
     log:
         "logs/{scan}/fit_{stage}.log",
     benchmark:
         "benchmarks/{scan}/fit_{stage}.tsv"
+    wildcard_constraints:
+        stage=r"first|corrected|denoised|subset\d+",
     conda:
         "../../envs/core.yaml"
     threads: 16

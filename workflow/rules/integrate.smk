@@ -27,12 +27,13 @@ rule integrate:
                 "n_projections": rows[wildcards.scan, wildcards.subset].n_projections,
                 "n_positions": rows[wildcards.scan, wildcards.subset].n_positions,
                 "counters": cfg.raw.model_dump(
-                    include={"monitor", "omega", "translation"}
+                    include={"monitor", "omega", "translation", "transmitted"}
                 ),
                 "polarization": cfg.beam.polarization,
                 "settings": cfg.integrate.model_dump(mode="json"),
             }
         ),
+        frames=frame_stamp,
         code=script_hash("integrate"),
     message:
         "Integrating {wildcards.scan}, subset {wildcards.subset}"

@@ -91,11 +91,12 @@ rule pqnet_join:
 rule pqnet_infer:
     input:
         model=rules.pqnet_join.output.model,
-        volume_manifest=rules.reconstruct.output.manifest,
-        volume=ancient(rules.reconstruct.output.store),
-        sinogram_manifest=rules.assemble.output.manifest,
-        sinogram=ancient(rules.assemble.output.store),
+        volume_manifest="results/{scan}/reconstruct/{stage}/volume.json",
+        volume=ancient("results/{scan}/reconstruct/{stage}/volume.zarr"),
+        sinogram_manifest=sinogram_of_stage("json"),
+        sinogram=ancient(sinogram_of_stage("zarr")),
         profile=rules.calibrate.output.profile,
+        poni=rules.calibrate.output.poni,
         structures=structure_files(),
     output:
         maps=directory("results/{scan}/pqnet/{stage}/maps.zarr"),
@@ -106,6 +107,8 @@ rule pqnet_infer:
         "logs/{scan}/pqnet_{stage}.log",
     benchmark:
         "benchmarks/{scan}/pqnet_{stage}.tsv"
+    wildcard_constraints:
+        stage=r"first|corrected|denoised|subset\d+",
     conda:
         "../../envs/gpu.yaml"
     threads: 16
@@ -118,6 +121,7 @@ rule pqnet_infer:
             {
                 "phase_set": pqnet_task["phase_set"],
                 "mask_threshold": cfg.fit.mask_threshold,
+                "parallax": cfg.fit.parallax,
             }
         ),
         code=script_hash("pqnet_infer"),
@@ -133,8 +137,8 @@ rule draw_pqnet:
         maps=ancient(rules.pqnet_infer.output.maps),
         refined_manifest=rules.pqnet_infer.output.refined_manifest,
         refined=ancient(rules.pqnet_infer.output.refined),
-        fit_manifest=rules.fit.output.manifest,
-        fit=ancient(rules.fit.output.store),
+        fit_manifest=fitted("json"),
+        fit=ancient(fitted("zarr")),
     output:
         figure=report(
             "results/{scan}/figures/pqnet_{stage}.png",

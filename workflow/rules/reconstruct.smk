@@ -3,8 +3,9 @@
 
 rule reconstruct:
     input:
-        manifest=rules.assemble.output.manifest,
-        store=ancient(rules.assemble.output.store),
+        manifest=sinogram_of_stage("json"),
+        store=ancient(sinogram_of_stage("zarr")),
+        geometry=geometry_for_parallax(),
     output:
         store=directory("results/{scan}/reconstruct/{stage}/volume.zarr"),
         manifest="results/{scan}/reconstruct/{stage}/volume.json",
@@ -12,6 +13,8 @@ rule reconstruct:
         "logs/{scan}/reconstruct_{stage}.log",
     benchmark:
         "benchmarks/{scan}/reconstruct_{stage}.tsv"
+    wildcard_constraints:
+        stage=r"first|corrected|subset\d+",
     conda:
         "../../envs/gpu.yaml"
     threads: 16
@@ -23,8 +26,13 @@ rule reconstruct:
             {
                 "stage": wildcards.stage,
                 "settings": cfg.reconstruct.model_dump(
-                    mode="json", exclude={"each_subset"}
-                ),
+                    mode="json", exclude={"each_subset", "parallax"}
+                )
+                | {
+                    "parallax": (
+                        "off" if cfg.reconstruct.parallax == "off" else "linear"
+                    )
+                },
             }
         ),
         code=script_hash("reconstruct"),

@@ -132,6 +132,33 @@ rule draw_fit:
         "../scripts/draw_fit.py"
 
 
+rule draw_absorption:
+    input:
+        manifest=rules.correct_absorption.output.attenuation_manifest,
+        attenuation=ancient(rules.correct_absorption.output.attenuation),
+    output:
+        report(
+            "results/{scan}/figures/absorption.png",
+            caption="../report/absorption.rst",
+            category="{scan}",
+            labels={"figure": "8 self-absorption"},
+        ),
+    log:
+        "logs/{scan}/draw_absorption.log",
+    benchmark:
+        "benchmarks/{scan}/draw_absorption.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        cfg=canonical_json({"colormap": cfg.report.colormap}),
+        code=script_hash("draw_absorption"),
+    message:
+        "Drawing the attenuation of {wildcards.scan}"
+    script:
+        "../scripts/draw_absorption.py"
+
+
 rule draw_overview:
     input:
         manifests=expand(str(rules.map_windows.output.manifest), scan=scan_names(scans)),

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from xrdct.air import subtract_air
+from xrdct.air import find_air_positions, subtract_air
 from xrdct.alignment import Alignment, find_alignment, find_strangers, find_zigzag
 from xrdct.bad_frames import GOOD, KINDS, find_bad_frames
+from xrdct.direct_beam import direct_transmission
 from xrdct.errors import GeometryError, RawDataError
 from xrdct.geometry import nominal_positions
 from xrdct.io.store import manifest_digest, read_store, write_json, write_store
@@ -32,22 +33,42 @@ def main(pattern_stores, pattern_manifests, store, manifest, quality, *, subsets
         refuse_partial_records(path, data)
     q, inside = opened[0].q.values, q_range(opened[0].q.values, settings["cor_q"])
     subsets = [row | {"zigzag": way} for row, way in zip(subsets, zigzag_of(opened, subsets, inside), strict=True)]
-    sinogram = merge_subsets(
-        [to_subset(data, row, opened, settings) for data, row in zip(opened, subsets, strict=True)]
-    )
+    sinogram = merge_subsets(as_acquired(opened, subsets, settings))
     rough = rough_alignment(sinogram, inside, settings)
     sinogram = aligned(sinogram, rough)
     kind = find_bad_frames(sinogram.intensity, sinogram.variance, sinogram.angles, invalid=sinogram.repaired)
     sinogram = repair(replace(sinogram, repaired=kind != GOOD), max_bad_share=settings["max_bad_share"])
-    sinogram, air = subtract_air(sinogram, positions=settings["air_positions"])
+    tell_of_repair(sinogram, kind)
+    positions = air_positions(sinogram, settings)
+    transmission = transmission_of(sinogram, positions)
+    sinogram, air = subtract_air(sinogram, positions=positions, transmission=transmission)
     alignment, misfit = align(total(sinogram.intensity, inside), sinogram, settings)
     air /= alignment.factor[sinogram.subset - 1][:, None].astype(air.dtype)
     sinogram = aligned(sinogram, alignment)
+    groups = assembled_groups(
+        lambda k: aligned(merge_subsets(as_acquired(opened, subsets, settings, group=k)), rough),
+        opened[0].sizes.get("group", 0),
+        bad=kind != GOOD,
+        positions=positions,
+        transmission=transmission,
+        alignment=alignment,
+        settings=settings,
+    )
     alignment = replace(alignment, factor=alignment.factor * rough.factor)
     log.info("%s", alignment)
     zingers = clean(sinogram, settings)
     write_store(
-        to_dataset(sinogram, air, kind, zingers, q, alignment.cor, step=subsets[0]["step_mm"]),
+        to_dataset(
+            sinogram,
+            air,
+            kind,
+            zingers,
+            q,
+            alignment.cor,
+            step=subsets[0]["step_mm"],
+            transmission=transmission,
+            groups=groups,
+        ),
         store,
         manifest,
         kind="sinogram",
@@ -120,7 +141,12 @@ def line_angles(data, row):
     return data.omega.values.mean(axis=1)
 
 
-def to_subset(data, row, all_subsets, settings):
+def as_acquired(opened, subsets, settings, *, group=None):
+    """The subsets of a scan, or those of one group of pixels."""
+    return [to_subset(data, row, opened, settings, group) for data, row in zip(opened, subsets, strict=True)]
+
+
+def to_subset(data, row, all_subsets, settings, group):
     """One subset with its angles and positions: as recorded where they were, else as the table says."""
     n_lines, n_points = data.monitor.shape
     translation, monitor = data.translation.values, data.monitor.values
@@ -132,12 +158,13 @@ def to_subset(data, row, all_subsets, settings):
     if settings["mirrored"]:
         columns = n_points - 1 - columns
     return SubsetPatterns(
-        intensity=data.intensity.values,
+        intensity=(data.intensity if group is None else data.group_intensity.isel(group=group)).values,
         variance=data.sem.values**2,
         columns=columns,
         angles=line_angles(data, row),
         monitor=np.ones((n_lines, n_points)) if np.isnan(monitor).all() else monitor,
         valid=data.valid.values,
+        transmitted=data.transmitted.values if "transmitted" in data else None,
     )
 
 
@@ -149,6 +176,56 @@ def rough_alignment(sinogram, inside, settings):
     frames = np.where(sinogram.repaired, np.nan, total(sinogram.intensity, inside))
     frames -= np.nanmedian(frames[:, [0, -1]])
     return find_alignment(frames, sinogram.angles, sinogram.subset, sinogram.direction, cor=settings["cor"])
+
+
+def tell_of_repair(sinogram, kind):
+    """How much was interpolated, and what no frame has."""
+    bad, marked = int((kind != GOOD).sum()), int(sinogram.repaired.sum())
+    if marked:
+        log.warning(
+            "%d of %d frames are bad, %d lack some bins; interpolated from their neighbours",
+            bad,
+            kind.size,
+            marked - bad,
+        )
+    unseen = int(np.isnan(sinogram.intensity[0, 0]).sum())
+    if unseen:
+        log.warning("%d of %d q bins are NaN in every frame and stay so", unseen, sinogram.intensity.shape[2])
+
+
+def air_positions(sinogram, settings):
+    """How many positions at either edge see air alone."""
+    if settings["air_positions"] is not None:
+        return settings["air_positions"]
+    found = find_air_positions(sinogram)
+    log.info("air: %d positions at either edge see no sample", found)
+    return found
+
+
+def transmission_of(sinogram, positions):
+    """Measured transmission of every ray; None where the direct beam was not recorded."""
+    if sinogram.transmitted is None:
+        return None
+    found = direct_transmission(sinogram.transmitted, positions=positions)
+    log.info("transmission: measured, lowest %.1f %%", 100 * found.min())
+    return found
+
+
+def assembled_groups(merged, n_groups, *, bad, positions, transmission, alignment, settings):
+    """Patterns of each group of pixels, [angle, position, group, q], treated as the whole was; None without groups.
+
+    Every group goes its own way, down to the air that is taken from it: no count of one can reach another.
+    """
+    groups = None
+    for k in progress("groups", "group")(range(n_groups)):
+        part = repair(replace(merged(k), repaired=bad), max_bad_share=1.0)
+        part, _ = subtract_air(part, positions=positions, transmission=transmission)
+        part = aligned(part, alignment)
+        clean(part, settings)
+        if groups is None:
+            groups = np.empty((*bad.shape, n_groups, part.intensity.shape[2]), np.float32)
+        groups[:, :, k] = part.intensity
+    return groups
 
 
 def clean(sinogram, settings):
@@ -183,10 +260,15 @@ def align(projections, sinogram, settings):
     return alignment, misfit
 
 
-def to_dataset(sinogram, air, kind, zingers, q, cor, *, step):
+def to_dataset(sinogram, air, kind, zingers, q, cor, *, step, transmission, groups):
     """The store's form: angles ascending, positions in mm from the mean place of the rotation axis."""
     n_positions = sinogram.intensity.shape[1]
     dims, counts = ("angle", "position", "q"), {"units": "counts"}
+    measured = {}
+    if transmission is not None:
+        measured["transmission"] = (dims[:2], transmission, {"units": "1"})
+    if groups is not None:
+        measured["group_intensity"] = ((*dims[:2], "group", "q"), groups, counts)
     return xr.Dataset(
         {
             "intensity": (dims, sinogram.intensity, counts),
@@ -202,6 +284,7 @@ def to_dataset(sinogram, air, kind, zingers, q, cor, *, step):
             "subset": (("angle",), sinogram.subset, {"units": "1"}),
             "direction": (("angle",), sinogram.direction, {"units": "1"}),
             "offset": (("angle",), sinogram.offset, {"units": "pixel"}),
+            **measured,
         },
         coords={
             "angle": ("angle", sinogram.angles, {"units": "degree"}),

@@ -183,5 +183,5 @@ if __name__ == "__main__":
             snakemake.params.network,
             snakemake.output.figure,
             settings=json.loads(snakemake.params.cfg),
-            model=snakemake.input.get("model"),
+            model=snakemake.input.get("model") or None,
         )

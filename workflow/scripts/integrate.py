@@ -52,6 +52,8 @@ def main(
         log.info("%s, %d workers", integrator.description, workers)
         log.info("%d frames of %s px, q %.3f–%.3f 1/Å", frames.shape[0], integrator.shape, *integrator.bins.q[[0, -1]])
         values = {name: read_counter(frames, counter, shape) for name, counter in counters.items()}
+        if counters.get("transmitted") is None:
+            values.pop("transmitted", None)
         inputs = {
             "frames": frames.describe() | {"fingerprint": files_fingerprint(frames.files)},
             "geometry": file_sha256(poni_path),
@@ -64,7 +66,7 @@ def main(
             store,
             manifest,
             kind="patterns",
-            **layout(integrator, shape, settings["settings"]["groups"]),
+            **layout(integrator, shape, settings["settings"]["groups"], transmitted="transmitted" in values),
             settings={"counters": counters, **settings},
             inputs=inputs,
             key=canonical_json([shape, settings, inputs, counters, code, stamps]),
@@ -83,12 +85,12 @@ def integrate_lines(frames, integrator, growing, values, *, workers):
     n_lines, n_points = values["monitor"].shape
     if growing.done:
         log.info("going on after line %d of %d", growing.done, n_lines)
+    low = [low_counts_of_block(growing, start) for start in range(0, growing.done, growing.block)]
     starts = range(growing.done, n_lines, growing.block)
     spans = [spans_of(a * n_points, min(a + growing.block, n_lines) * n_points, frames.frame_bytes) for a in starts]
     done = integrate_series(
         ThreadLocal(frames).read, list(chain.from_iterable(spans)), integrator, dtype=frames.dtype, workers=workers
     )
-    low = []
     with progress(f"integrate {frames.path}", "frame")(total=frames.shape[0], initial=growing.done * n_points) as bar:
         for start, block in zip(starts, spans, strict=True):
             parts = []
@@ -96,15 +98,21 @@ def integrate_lines(frames, integrator, growing, values, *, workers):
                 parts.append(next(done))
                 bar.update(len(parts[-1].kept))
             lines = slice(start, min(start + growing.block, n_lines))
-            low.append(np.mean([low_count_share(part) for part in parts]))
             growing.append(to_rows(parts, values, lines))
-    if low and np.mean(low) > 0.01 and integrator.trim:
+            low.append(low_counts_of_block(growing, start))
+    if np.mean(low) > 0.01 and integrator.trim:
         log.warning(
             "%.0f %% of all bins have fewer than %d counts per pixel: there a trimmed mean of Poisson counts lies more "
             "than 1 %% below the mean; consider a smaller integrate.trim, or estimator: mean",
             100 * np.mean(low),
             SAFE_MEAN_COUNT,
         )
+
+
+def low_counts_of_block(growing, start):
+    """Read back from the store, so that an interrupted job knows it of the blocks before too."""
+    rows = slice(start, start + growing.block)
+    return low_count_share(growing.read("intensity", rows) + growing.read("spottiness", rows))
 
 
 def make_integrator(geometry, mask_path, *, polarization, settings):
@@ -119,7 +127,7 @@ def read_counter(frames, name, shape):
     return np.full(shape, np.nan) if name is None else frames.values(name).reshape(shape)
 
 
-def layout(integrator, shape, n_groups):
+def layout(integrator, shape, n_groups, *, transmitted):
     """The store's form: dims line, point, q, in acquisition order."""
     dims, n_q = ("line", "point", "q"), integrator.bins.q.size
     counts = {"units": "counts"}
@@ -135,6 +143,8 @@ def layout(integrator, shape, n_groups):
         "omega": (np.float64, {"units": "degree", "note": "as recorded; NaN: not recorded"}),
         "translation": (np.float64, {"units": "mm", "note": "as recorded; NaN: not recorded"}),
     }
+    if transmitted:
+        frames["transmitted"] = np.float64, {"units": "arbitrary"}
     arrays = {name: (dims, (*shape, n_q), *rest) for name, rest in spectra.items()}
     arrays |= {name: (dims[:2], shape, *rest) for name, rest in frames.items()}
     if n_groups > 1:

@@ -10,21 +10,24 @@ import xarray as xr
 
 from xrdct.config import PhaseSetSettings
 from xrdct.denoise.unet import best_device
+from xrdct.fit.dataset import UNITS, channel_noise, fit_dataset, map_coords
 from xrdct.fit.model import PatternModel
+from xrdct.fit.parallax import parallax_width
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.io.calibration import read_profile
-from xrdct.io.fit_maps import UNITS, fit_dataset, map_coords
+from xrdct.io.poni import read_poni
 from xrdct.io.pqnet import read_ensemble
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
 from xrdct.pqnet.inference import predict_volume
+from xrdct.pqnet.noise import RECONSTRUCTED
 from xrdct.provenance import file_sha256
 
 log = logging.getLogger("xrdct.pqnet")
 
 
-def main(inputs, outputs, *, phase_set, mask_threshold):
-    volume = read_store(inputs["volume"], "volume")
+def main(inputs, outputs, *, phase_set, mask_threshold, parallax):
+    volume, sinogram = read_store(inputs["volume"], "volume"), read_store(inputs["sinogram"], "sinogram")
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
     model = PatternModel(phases, volume.q.values, read_profile(inputs["profile"]))
     ensemble, facts = read_ensemble(inputs["model"], q=model.q, phases=phases.names, device=best_device())
@@ -32,13 +35,14 @@ def main(inputs, outputs, *, phase_set, mask_threshold):
         ensemble,
         model,
         volume.intensity,
-        variance=channel_variance(inputs["sinogram"]) if facts["noise"] == "reconstructed" else None,
+        variance=channel_noise(volume, sinogram) if facts["noise"] == RECONSTRUCTED else None,
         mask_threshold=mask_threshold,
+        widen=widening(volume, sinogram, inputs["poni"]) if parallax else None,
         progress=progress("pqnet", "block"),
     )
     tell(found)
     recorded = {
-        "settings": {"phase_set": phase_set, "mask_threshold": mask_threshold},
+        "settings": {"phase_set": phase_set, "mask_threshold": mask_threshold, "parallax": parallax},
         "inputs": {"model": file_sha256(inputs["model"])[:16]}
         | {name: manifest_digest(inputs[f"{name}_manifest"]) for name in ("volume", "sinogram")},
     }
@@ -48,9 +52,10 @@ def main(inputs, outputs, *, phase_set, mask_threshold):
     write_store(refined, outputs["refined"], outputs["refined_manifest"], kind="fit", **recorded)
 
 
-def channel_variance(sinogram):
-    """Relative noise of every channel, shape (n_q,)."""
-    return read_store(sinogram, "sinogram").variance.mean(("angle", "position")).values
+def widening(volume, sinogram, poni):
+    """From a map of what scatters to what parallax adds to the width of lines, relative to q."""
+    geometry = {"step_mm": volume.attrs["voxel_mm"], "distance_mm": 1e3 * read_poni(poni).dist}
+    return lambda amount: parallax_width(amount, sinogram.angle.values, **geometry)
 
 
 def tell(found):

@@ -55,7 +55,7 @@ def find_air_positions(sinogram: Sinogram) -> int:
 
 
 def subtract_air(
-    sinogram: Sinogram, *, positions: int | None, transmission: np.ndarray | None = None
+    sinogram: Sinogram, *, positions: int, transmission: np.ndarray | None = None
 ) -> tuple[Sinogram, np.ndarray]:
     """Subtract what the sample-free ends of each projection see.
 
@@ -64,7 +64,7 @@ def subtract_air(
     sinogram
         Without bad frames.
     positions
-        Columns at either edge that see no sample; 0: nothing is subtracted; None: found.
+        Columns at either edge that see no sample; 0: nothing is subtracted.
     transmission
         Of the direct beam, shape (n_angles, n_positions); None: taken as 1.
 
@@ -79,9 +79,6 @@ def subtract_air(
         If the edges would meet, or see the sample.
     """
     n_angles, n_positions, n_q = sinogram.intensity.shape
-    if positions is None:
-        positions = find_air_positions(sinogram)
-        log.info("air: %d positions at either edge see no sample", positions)
     if positions == 0:
         return sinogram, np.zeros((n_angles, n_q), dtype=np.float32)
     if 2 * positions >= n_positions:

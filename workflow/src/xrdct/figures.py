@@ -21,7 +21,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 def draw_sinogram(sinogram: xr.Dataset, *, colormap: str) -> Figure:
     """The sum over q with repaired frames marked, and where each subset's angles lie."""
-    figure, (image, subsets) = _figure(9, 5.2, columns=2, widths=(6, 1), sharey=True)
+    figure, (image, subsets) = new_figure(9, 5.2, columns=2, widths=(6, 1), sharey=True)
     total = sinogram.intensity.sum("q").values
     extent = [*_edges(sinogram.position.values), *_edges(sinogram.angle.values)]
     drawn = image.imshow(total, extent=extent, origin="lower", aspect="auto", cmap=colormap, interpolation="nearest")
@@ -35,7 +35,7 @@ def draw_sinogram(sinogram: xr.Dataset, *, colormap: str) -> Figure:
     subset = sinogram.subset.values
     for k in np.unique(subset):
         subsets.plot(
-            np.full((subset == k).sum(), k), sinogram.angle.values[subset == k], "_", ms=12, color=_colour(k - 1)
+            np.full((subset == k).sum(), k), sinogram.angle.values[subset == k], "_", ms=12, color=colour(k - 1)
         )
     subsets.set(xlabel="subset", xticks=np.unique(subset), xlim=(subset.min() - 0.7, subset.max() + 0.7))
     return figure
@@ -51,14 +51,14 @@ def draw_quality(sinogram: xr.Dataset, sheet: dict) -> Figure:
     sheet
         From `quality.quality_sheet`.
     """
-    figure, (shift, factor, air, frames) = _figure(9, 7, rows=2, columns=2)
+    figure, (shift, factor, air, frames) = new_figure(9, 7, rows=2, columns=2)
     subsets = sheet["subsets"]
     numbers, half = [s["subset"] for s in subsets], (sheet["backlash"] or {"value": 0.0})["value"] / 2
     values, errors = ([s["shift"][key] for s in subsets] for key in ("value", "error"))
     ways = (("forward", half, ">"), ("backward", -half, "<")) if sheet["backlash"] else (("all lines", 0.0, "o"),)
     for k, (name, offset, marker) in enumerate(ways):
         shift.errorbar(
-            numbers, np.add(values, offset), errors, fmt=marker, ms=5, color=_colour(k), label=name, capsize=3
+            numbers, np.add(values, offset), errors, fmt=marker, ms=5, color=colour(k), label=name, capsize=3
         )
     shift.axhline(0, color="0.7", lw=0.8, zorder=0)
     shift.set(xlabel="subset", ylabel="axis seen farther along (pixels)", xticks=numbers)
@@ -67,13 +67,13 @@ def draw_quality(sinogram: xr.Dataset, sheet: dict) -> Figure:
     )
     shift.legend(frameon=False, fontsize=8)
     values, errors = ([s["factor"][key] for s in subsets] for key in ("value", "error"))
-    factor.errorbar(numbers, values, errors, fmt="o", ms=5, color=_colour(2), capsize=3)
+    factor.errorbar(numbers, values, errors, fmt="o", ms=5, color=colour(2), capsize=3)
     factor.axhline(1, color="0.7", lw=0.8, zorder=0)
     factor.set(xlabel="subset", ylabel="intensity of the subset, undone", xticks=numbers)
     strength = sinogram.air.mean("q").values
     for k in numbers:
         own = sinogram.subset.values == k
-        air.plot(sinogram.angle.values[own], strength[own], ".", ms=4, color=_colour(k - 1), label=f"subset {k}")
+        air.plot(sinogram.angle.values[own], strength[own], ".", ms=4, color=colour(k - 1), label=f"subset {k}")
     air.set(xlabel="angle (°)", ylabel="air, mean over q (counts)")
     air.legend(frameon=False, fontsize=7, ncols=2)
     _draw_bad_frames(frames, sinogram, sheet)
@@ -93,7 +93,7 @@ def _draw_bad_frames(axis, sinogram, sheet):
         rows, columns = np.nonzero(kind == number)
         places = sinogram.position.values[columns], sinogram.angle.values[rows]
         if count:
-            axis.plot(*places, "s", ms=3, color=_colour(k), label=f"{name}: {count}")
+            axis.plot(*places, "s", ms=3, color=colour(k), label=f"{name}: {count}")
     rows, columns = np.nonzero(sinogram.zingers.values)
     if rows.size:
         places = sinogram.position.values[columns], sinogram.angle.values[rows]
@@ -115,24 +115,24 @@ def draw_mean_pattern(sinogram: xr.Dataset, volume: xr.Dataset, lines: dict) -> 
     lines
         Line list (with fields q in 1/Å and intensity) by phase name.
     """
-    figure, (patterns, ticks) = _figure(9, 5.6, rows=2, heights=(4, max(1, 0.22 * len(lines))), sharex=True)
+    figure, (patterns, ticks) = new_figure(9, 5.6, rows=2, heights=(4, max(1, 0.22 * len(lines))), sharex=True)
     q = sinogram.q.values
     mean = sinogram.intensity.mean(("angle", "position")).values
     air = sinogram.air.mean("angle").values
     local = _mean_inside(volume)
-    patterns.plot(q, mean + air, color=_colour(6), lw=1, label="mean of all frames")
-    patterns.plot(q, air, color=_colour(4), lw=1, label="air (subtracted)")
+    patterns.plot(q, mean + air, color=colour(6), lw=1, label="mean of all frames")
+    patterns.plot(q, air, color=colour(4), lw=1, label="air (subtracted)")
     patterns.set_ylabel("counts per pixel (square-root scale)")
     beside = patterns.twinx()
-    beside.plot(q, local, color=_colour(0), lw=1)
+    beside.plot(q, local, color=colour(0), lw=1)
     for axis in (patterns, beside):
         axis.set_yscale("function", functions=(_signed_root, _signed_square))
-    beside.set_ylabel("counts per voxel, mean inside the sample", color=_colour(0))
-    patterns.plot([], [], color=_colour(0), lw=1, label="mean local pattern")
+    beside.set_ylabel("counts per voxel, mean inside the sample", color=colour(0))
+    patterns.plot([], [], color=colour(0), lw=1, label="mean local pattern")
     patterns.legend(frameon=False, fontsize=8)
     for row, found in enumerate(lines.values()):
         strength = np.clip(np.sqrt(found.intensity / found.intensity.max()), 0.15, 1)
-        ticks.vlines(found.q, -row - 0.45 * strength, -row + 0.45 * strength, color=_colour(row), lw=1)
+        ticks.vlines(found.q, -row - 0.45 * strength, -row + 0.45 * strength, color=colour(row), lw=1)
     ticks.set(yticks=-np.arange(len(lines)), yticklabels=list(lines), ylim=(-len(lines) + 0.4, 0.6))
     ticks.set(xlabel="q (1/Å)", xlim=(q[0], q[-1]))
     ticks.tick_params(axis="y", labelsize=8)
@@ -144,12 +144,12 @@ def draw_maps(maps: xr.Dataset, *, colormap: str) -> Figure:
     n = maps.sizes["phase"]
     columns = min(4, n)
     rows = -(-n // columns)
-    figure, axes = _figure(3.1 * columns, 3.1 * rows + 0.2, rows=rows, columns=columns)
+    figure, axes = new_figure(3.1 * columns, 3.1 * rows + 0.2, rows=rows, columns=columns)
     for axis in axes[n:]:
         axis.set_visible(False)
     for k in range(n):
         one = maps.isel(phase=k)
-        _draw_map(figure, axes[k], one.area, colormap)
+        draw_map(figure, axes[k], one.area, colormap)
         axes[k].set_title(f"{one.phase.item()}\n{one.q_min.item():g}–{one.q_max.item():g} 1/Å", fontsize=9)
     return figure
 
@@ -164,19 +164,19 @@ def draw_fit(maps: xr.Dataset, lines: dict) -> Figure:
     lines
         Positions of the lines in 1/Å by name of the phase, at the cells of the mean pattern's start.
     """
-    figure, (pattern, rest, ticks) = _figure(9, 6.4, rows=3, heights=(4, 1.2, max(1, 0.2 * len(lines))), sharex=True)
+    figure, (pattern, rest, ticks) = new_figure(9, 6.4, rows=3, heights=(4, 1.2, max(1, 0.2 * len(lines))), sharex=True)
     q, measured, fitted = maps.q.values, maps.mean_pattern.values, maps.mean_fit.values
-    pattern.plot(q, measured, ".", ms=3, color=_colour(6), label="mean of the fitted voxels")
-    pattern.plot(q, fitted, color=_colour(1), lw=1, label=f"fit, Rwp {100 * maps.attrs['mean_rwp']:.1f} %")
-    pattern.plot(q, maps.mean_background.values, color=_colour(2), lw=1, ls="--", label="background")
+    pattern.plot(q, measured, ".", ms=3, color=colour(6), label="mean of the fitted voxels")
+    pattern.plot(q, fitted, color=colour(1), lw=1, label=f"fit, Rwp {100 * maps.attrs['mean_rwp']:.1f} %")
+    pattern.plot(q, maps.mean_background.values, color=colour(2), lw=1, ls="--", label="background")
     pattern.set_yscale("function", functions=(_signed_root, _signed_square))
     pattern.set_ylabel("counts per voxel (square-root scale)")
     pattern.legend(frameon=False, fontsize=8)
-    rest.plot(q, measured - fitted, color=_colour(0), lw=0.8)
+    rest.plot(q, measured - fitted, color=colour(0), lw=0.8)
     rest.axhline(0, color="0.7", lw=0.8, zorder=0)
     rest.set_ylabel("difference")
     for row, positions in enumerate(lines.values()):
-        ticks.vlines(positions, -row - 0.4, -row + 0.4, color=_colour(row), lw=1)
+        ticks.vlines(positions, -row - 0.4, -row + 0.4, color=colour(row), lw=1)
     ticks.set(yticks=-np.arange(len(lines)), yticklabels=list(lines), ylim=(-len(lines) + 0.4, 0.6))
     ticks.set(xlabel="q (1/Å)", xlim=(q[0], q[-1]))
     ticks.tick_params(axis="y", labelsize=8)
@@ -212,11 +212,11 @@ def draw_cell_maps(maps: xr.Dataset, *, colormap: str) -> Figure | None:
 def _map_grid(maps, images, colormap):
     columns = min(4, len(images))
     rows = -(-len(images) // columns)
-    figure, axes = _figure(3.1 * columns, 3.1 * rows + 0.2, rows=rows, columns=columns)
+    figure, axes = new_figure(3.1 * columns, 3.1 * rows + 0.2, rows=rows, columns=columns)
     for axis in axes[len(images) :]:
         axis.set_visible(False)
     for axis, (title, image, label, limits) in zip(axes, images, strict=False):
-        _draw_map(figure, axis, image, colormap, limits=limits, label=label)
+        draw_map(figure, axis, image, colormap, limits=limits, label=label)
         axis.set_title(title, fontsize=9)
     return figure
 
@@ -224,26 +224,26 @@ def _map_grid(maps, images, colormap):
 def draw_overview(all_maps: list[xr.Dataset], titles: list[str], *, colormap: str) -> Figure:
     """One row per scan, one column per window; a column shares its colour range, so that scans compare."""
     n = all_maps[0].sizes["phase"]
-    figure, axes = _figure(2.3 * n, 2.45 * len(all_maps) + 0.3, rows=len(all_maps), columns=n)
+    figure, axes = new_figure(2.3 * n, 2.45 * len(all_maps) + 0.3, rows=len(all_maps), columns=n)
     axes = np.reshape(axes, (len(all_maps), n))
     for k in range(n):
         top = max(_top(maps.area.isel(phase=k).values) for maps in all_maps)
         for row, maps in enumerate(all_maps):
-            _draw_map(figure, axes[row, k], maps.area.isel(phase=k), colormap, top=top, bar=row == len(all_maps) - 1)
+            draw_map(figure, axes[row, k], maps.area.isel(phase=k), colormap, top=top, bar=row == len(all_maps) - 1)
         axes[0, k].set_title(str(all_maps[0].phase.values[k]), fontsize=10)
     for row, title in enumerate(titles):
         axes[row, 0].set_ylabel(title, fontsize=10)
     return figure
 
 
-def _figure(width, height, *, rows=1, columns=1, widths=None, heights=None, **shared):
+def new_figure(width, height, *, rows=1, columns=1, widths=None, heights=None, **shared):
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, width_ratios=widths, height_ratios=heights, squeeze=False, **shared)
     return figure, axes.ravel()
 
 
-def _draw_map(figure, axis, area, colormap, *, top=None, bar=True, limits=None, label="area (counts/voxel/Å)"):
+def draw_map(figure, axis, area, colormap, *, top=None, bar=True, limits=None, label="area (counts/voxel/Å)"):
     extent = [*_edges(area.x.values), *_edges(area.y.values[::-1])]
     low, high = limits if limits is not None else (0, _top(area.values) if top is None else top)
     drawn = axis.imshow(area.values, extent=extent, cmap=colormap, vmin=low, vmax=high, interpolation="nearest")
@@ -292,5 +292,5 @@ def _edges(centres):
     return centres[0] - half, centres[-1] + half
 
 
-def _colour(k):
+def colour(k):
     return COLOURS[k % len(COLOURS)]

@@ -30,6 +30,12 @@ def logbook(path: str | Path) -> Iterator[None]:
     except XrdctError as error:
         logger.error("%s", error)
         sys.exit(1)
+    except RuntimeError as error:
+        if "checksum" in str(error):  # zstd's word for a damaged chunk of a store (`io.store`)
+            logger.error("%s: a store that was read is damaged; `xrdct verify results` says which", error)
+            sys.exit(1)
+        logger.exception("the job ended early")
+        raise
     except BaseException:
         logger.exception("the job ended early")
         raise

@@ -1,14 +1,11 @@
 """Bad frames filled in from their neighbours, in position and in angle."""
 
-import logging
 from dataclasses import replace
 
 import numpy as np
 
 from .errors import RawDataError
 from .sinogram import Sinogram
-
-log = logging.getLogger(__name__)
 
 ONE_SIDED, UNREACHED = 10**9, 10**9 + 1
 """Distances between good neighbours where one or both are missing: larger than any that can be."""
@@ -39,8 +36,6 @@ def repair(sinogram: Sinogram, *, max_bad_share: float) -> Sinogram:
         [np.isnan(line[good]).mean(axis=0) for line, good in zip(sinogram.intensity, ~bad, strict=True) if good.any()],
         axis=0,
     )
-    if (lacking == 1).any():
-        log.warning("%d of %d q bins are NaN in every frame and stay so", (lacking == 1).sum(), lacking.size)
     patched = np.flatnonzero((lacking > 0) & (lacking <= max_bad_share))
     if not bad.any() and not patched.size:
         return sinogram
@@ -50,12 +45,6 @@ def repair(sinogram: Sinogram, *, max_bad_share: float) -> Sinogram:
         holes = np.isnan(intensity[..., k])
         _fill(intensity[..., k], variance[..., k], sinogram.angles, sinogram.offset, holes)
         marked |= holes
-    log.warning(
-        "%d of %d frames are bad, %d lack some bins; interpolated from their neighbours",
-        bad.sum(),
-        bad.size,
-        marked.sum() - bad.sum(),
-    )
     return replace(sinogram, intensity=intensity, variance=variance, repaired=marked)
 
 

@@ -28,6 +28,8 @@ class SubsetPatterns:
     """Incoming beam, shape (n_lines, n_points), any unit."""
     valid: np.ndarray
     """Whether the frame may be used, shape (n_lines, n_points), bool."""
+    transmitted: np.ndarray | None = None
+    """Direct beam behind the sample, shape (n_lines, n_points), any unit; None: not recorded."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class Sinogram:
     """How much farther along than the scan's mean each line sees the axis, pixels, shape (n_angles,)."""
     repaired: np.ndarray
     """Where a bad frame, or single bins of one, were interpolated, shape (n_angles, n_positions), bool."""
+    transmitted: np.ndarray | None = None
+    """Direct beam behind the sample over the incoming one, shape (n_angles, n_positions), any unit; NaN where the frame
+    is bad; None: not recorded."""
 
 
 def columns_from_translation(translation: np.ndarray, *, step: float, origin: float) -> np.ndarray:
@@ -85,7 +90,29 @@ def merge_subsets(subsets: list[SubsetPatterns]) -> Sinogram:
         variance[row, own[line]] = subset.variance[line] * factor[:, None] ** 2
         valid[row, own[line]] = good
     direction = np.concatenate([np.where(own[:, -1] > own[:, 0], 1, -1) for own in columns])
-    return Sinogram(intensity, variance, angles[order], numbers[order], direction[order], np.zeros(angles.size), ~valid)
+    return Sinogram(
+        intensity,
+        variance,
+        angles[order],
+        numbers[order],
+        direction[order],
+        np.zeros(angles.size),
+        ~valid,
+        _merged_transmission(subsets, columns, order, valid),
+    )
+
+
+def _merged_transmission(subsets, columns, order, valid):
+    """Transmitted over incoming beam as [angle, position], NaN in bad frames; None unless all subsets recorded it."""
+    if any(subset.transmitted is None for subset in subsets):
+        return None
+    merged = np.full(valid.shape, np.nan)
+    lines = ((subset, own, line) for subset, own in zip(subsets, columns, strict=True) for line in range(len(own)))
+    for row, (subset, own, line) in zip(np.argsort(order), lines, strict=True):
+        merged[row, own[line]] = subset.transmitted[line] / np.where(
+            subset.monitor[line] > 0, subset.monitor[line], np.nan
+        )
+    return np.where(valid, merged, np.nan)
 
 
 def aligned(sinogram: Sinogram, alignment: Alignment) -> Sinogram:

@@ -1,4 +1,4 @@
-"""From a measured sinogram and the scales of its phases to the attenuation map, and to a sinogram without absorption."""
+"""From a measured sinogram and the scales of its phases to the attenuation map, and to a sinogram corrected."""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import AttenuationError
 from .attenuation import mu_map
-from .casing import Wall, find_wall, wall_transmission
+from .casing import Wall, factor_from_wall
 from .correction import Corrected, correct_absorption, optical_depth, transmission
 from .factor import AbsoluteFactor, factor_from_transmission
 from .first_order import ZeroOrderError, full_ring, scattered_transmission, transmission_over_q, zero_order_error
@@ -36,8 +36,8 @@ class Measured:
     intensity: np.ndarray
     """(angle, position, q), counts."""
     variance: np.ndarray
-    air: np.ndarray
-    """Subtracted, (angle, q)."""
+    air: np.ndarray | None
+    """Subtracted in full from the shadow too, (angle, q); None where only what reached it was."""
     angles: np.ndarray
     """Degrees."""
     cor: np.ndarray
@@ -59,14 +59,13 @@ class Attenuated:
     settled: Settled
     factor: AbsoluteFactor
     """Of the last pass."""
-    wall: Wall | None
     first: np.ndarray
     """Scale maps before any correction, (phase, y, x)."""
     zero_order: ZeroOrderError
 
 
 class Attenuation:
-    """Scales to µ: the absolute factor is found anew in every map, unless it is given.
+    """Scales to µ. The absolute factor is given, or found anew in every map: from the transmission, or from the casing.
 
     Parameters
     ----------
@@ -75,18 +74,16 @@ class Attenuation:
     matter
         Of the phases.
     transmitted
-        Measured transmission (angle, position), NaN where there is none; None where there was no measurement.
-    relative
-        Whether it is known up to one factor only.
+        Measured transmission (angle, position); None: there was no measurement.
     factor
-        Volume fraction per unit of scale, where it is given.
+        Volume fraction per unit of scale; None: found.
     casing
         Number of the casing's phase, and its wall; None: no casing is known.
 
     Raises
     ------
     AttenuationError
-        When there is neither a transmission nor a factor.
+        When there is neither a transmission, nor a factor, nor a casing.
     """
 
     def __init__(
@@ -95,17 +92,16 @@ class Attenuation:
         matter: Matter,
         *,
         transmitted: np.ndarray | None = None,
-        relative: bool = False,
         factor: float | None = None,
         casing: tuple[int, Wall] | None = None,
     ):
-        if transmitted is None and factor is None:
+        if transmitted is None and factor is None and casing is None:
             raise AttenuationError(
                 "scales are relative: without an absolute factor there is no attenuation map. Give the counter of "
-                "transmitted intensity, the casing's phase and thickness (absorption.casing), or the factor"
+                "transmitted intensity (raw.transmitted), the casing's phase and thickness (absorption.casing), or the "
+                "factor (absorption.given_factor)"
             )
-        self.measured, self.matter, self.transmitted, self.relative = measured, matter, transmitted, relative
-        self.casing = casing
+        self.measured, self.matter, self.transmitted, self.casing = measured, matter, transmitted, casing
         n = measured.intensity.shape[1]
         self._wall = np.zeros((n, n)) if casing is None else casing[1].share(n, measured.step_mm)
         self.factor = None if factor is None else AbsoluteFactor(factor, 0.0, "given", 0.0, 0)
@@ -113,8 +109,8 @@ class Attenuation:
     def __call__(self, scales: np.ndarray) -> np.ndarray:
         """µ in 1/mm, (y, x), of signed scale maps (phase, y, x)."""
         contents = self.contents(scales)
-        if self.transmitted is not None:
-            self.factor = self._find(contents)
+        if self.factor is None or self.factor.source != "given":
+            self.factor = self._from_wall(scales) if self.transmitted is None else self._from_transmission(contents)
             log.info("%s", self.factor)
         fill = self._fill(contents, self.factor.value)
         mu = mu_map(contents, self.matter.pure, self.factor.value, fill=fill) * (1 - self._wall)
@@ -133,7 +129,12 @@ class Attenuation:
     def _fill(self, contents, factor):
         return self.matter.fill * (factor * contents.sum(axis=0) >= self.matter.fill_from)
 
-    def _find(self, contents):
+    def _from_wall(self, scales):
+        place, wall = self.casing
+        geometry = {"thickness_mm": wall.thickness_mm, "radius_mm": wall.radius_mm}
+        return factor_from_wall(scales[place], step_mm=self.measured.step_mm, **geometry)
+
+    def _from_transmission(self, contents):
         measured, matter = self.measured, self.matter
         # Where the fill is depends on K, weakly: half of the 95th percentile of the volume is taken for full here.
         total = contents.sum(axis=0)
@@ -149,7 +150,7 @@ class Attenuation:
 
         # A phase lighter than the fill would make a negative map: both signs are projected.
         unit = depth(np.clip(weakened, 0, None)) - depth(np.clip(-weakened, 0, None))
-        return factor_from_transmission(self.transmitted, unit, depth(fixed), relative=self.relative)
+        return factor_from_transmission(self.transmitted, unit, depth(fixed))
 
 
 def remove_absorption(
@@ -159,14 +160,16 @@ def remove_absorption(
     first: np.ndarray,
     reconstruct: Callable[[np.ndarray], np.ndarray],
     fit: Callable[[np.ndarray], np.ndarray],
-    start: np.ndarray | None = None,
     tolerance: float = 0.01,
-    most: int = 1,
+    most: int = 5,
     least: float = 0.02,
     first_order: bool = False,
     wavelength: float,
 ) -> Attenuated:
-    """Iterate scales, µ, transmission and correction, and say how wrong the straight rays are.
+    """Find the attenuation map, and correct with it, or with the transmission where that was measured.
+
+    Without a measurement scales, µ, transmission and correction are iterated. A measured transmission is divided by as
+    it is, which needs no model of the sample; µ is then what explains it.
 
     Parameters
     ----------
@@ -174,81 +177,70 @@ def remove_absorption(
         Signed scale maps of the uncorrected volume, (phase, y, x).
     reconstruct, fit
         Sinogram to volume, volume to signed scale maps.
-    start
-        Transmission (angle, position) to divide by before the first map is made: the measured one. Iterations that
-        begin with no correction at all may settle at another answer. None: none.
     tolerance, most
-        As for `iteration.iterate`. From a measured transmission one pass is best: each further one forgets more of it,
-        and where −ln T is beyond 1 errors grow from pass to pass.
+        As for `iteration.iterate`.
     least
         As for `correction.correct_absorption`.
     first_order
-        Trace the scattered rays too, at the price of minutes.
+        Trace the scattered rays too, at the price of minutes; they need µ also where the transmission was measured.
     wavelength
         Å.
     """
-
-    def correct(mu) -> Corrected:
-        return correct_scan(measured, mu, least=least, first_order=first_order, wavelength=wavelength)
-
+    options = {"least": least, "first_order": first_order, "wavelength": wavelength}
     scales, before = first, 0.0
-    if start is not None:
-        straight = _divide(measured, np.clip(start, least, 1), least)
+    if attenuation.transmitted is not None:
+        straight = _divide(measured, attenuation.transmitted, least)
         scales, before = fit(reconstruct(straight.intensity)), np.log(straight.transmission)
-    settled = iterate(
-        scales,
-        attenuate=attenuation,
-        correct=correct,
-        reconstruct=reconstruct,
-        fit=fit,
-        tolerance=tolerance,
-        most=most,
-        before=before,
-    )
+    if attenuation.transmitted is not None and not first_order:
+        mu = attenuation(scales)
+        modelled = transmission(mu, measured.angles, **measured.geometry)
+        rest = float(np.sqrt(np.mean((np.log(np.maximum(modelled, least)) - before) ** 2)))
+        log.info("the attenuation map explains the measured transmission within %.2f %% (rms)", 100 * rest)
+        settled = Settled(scales, mu, straight, (rest,), True)
+    else:
+        settled = iterate(
+            scales,
+            attenuate=attenuation,
+            correct=lambda mu: correct_scan(measured, mu, **options),
+            reconstruct=reconstruct,
+            fit=fit,
+            tolerance=tolerance,
+            most=most,
+            before=before,
+        )
     two_theta = 2 * np.arcsin(measured.q[-1] * wavelength / (4 * np.pi))
     error = zero_order_error(
         settled.mu, attenuation.contents(settled.scales).sum(axis=0), two_theta=two_theta, step_mm=measured.step_mm
     )
-    wall = attenuation.casing[1] if attenuation.casing else None
-    return Attenuated(settled, attenuation.factor, wall, first, error)
+    return Attenuated(settled, attenuation.factor, first, error)
 
 
 def correct_scan(
-    measured: Measured, mu: np.ndarray, *, least: float, first_order: bool, wavelength: float
+    measured: Measured,
+    mu: np.ndarray,
+    *,
+    transmitted: np.ndarray | None = None,
+    least: float,
+    first_order: bool,
+    wavelength: float,
 ) -> Corrected:
-    """A sinogram without the absorption of a map of µ (1/mm); parameters as for `remove_absorption`."""
-    if not first_order:
-        return _divide(measured, transmission(mu, measured.angles, **measured.geometry), least)
+    """A sinogram without the absorption of a map of µ (1/mm), or of a measured transmission (angle, position).
 
-    def leaving(two_theta):
-        # Matter is taken to scatter about as strongly as it weakens: which phase scatters is not asked.
-        return scattered_transmission(
-            mu, mu, measured.angles, two_theta=two_theta, azimuths=full_ring(), **measured.geometry
-        )
+    Other parameters as for `remove_absorption`.
+    """
+    if first_order:
 
-    return _divide(measured, transmission_over_q(measured.q, wavelength, leaving), least)
+        def leaving(two_theta):
+            # Matter is taken to scatter about as strongly as it weakens: which phase scatters is not asked.
+            return scattered_transmission(
+                mu, mu, measured.angles, two_theta=two_theta, azimuths=full_ring(), **measured.geometry
+            )
+
+        return _divide(measured, transmission_over_q(measured.q, wavelength, leaving), least)
+    if transmitted is None:
+        transmitted = transmission(mu, measured.angles, **measured.geometry)
+    return _divide(measured, transmitted, least)
 
 
 def _divide(measured, transmitted, least):
     return correct_absorption(measured.intensity, measured.variance, transmitted, air=measured.air, least=least)
-
-
-def transmission_of_casing(
-    measured: Measured, signal: np.ndarray, map_: np.ndarray, *, mu: float, thickness_mm: float
-) -> tuple[Wall, np.ndarray]:
-    """Where the casing is, and the transmission, up to a factor, that it tells.
-
-    Parameters
-    ----------
-    signal
-        Scale of the casing's phase in the measured patterns, (angle, position).
-    map_
-        Its scale map, (y, x).
-    mu, thickness_mm
-        Of its wall.
-    """
-    wall = find_wall(map_, thickness_mm=thickness_mm, step_mm=measured.step_mm)
-    found = wall_transmission(
-        signal, wall, mu=mu, angles=measured.angles, cor=measured.cor, step_mm=measured.step_mm
-    )
-    return wall, found

@@ -40,12 +40,10 @@ def factor_from_transmission(
     *,
     weights: np.ndarray | None = None,
     least: float = 0.01,
-    relative: bool = False,
 ) -> AbsoluteFactor:
     """K by which the projected map explains the measured transmission: −ln T = K·unit + fixed, robustly.
 
     Huber's M-estimator by reweighted least squares. Rays with T < `least` are left out, where −ln T is biased by noise.
-    A transmission that is known up to one factor is as good: then −ln T = K·unit + fixed + constant.
 
     Parameters
     ----------
@@ -59,8 +57,6 @@ def factor_from_transmission(
         Inverse variance of −ln T up to a factor, same shape; None: T², for counts of one error at all rays.
     least
         Smallest transmission used.
-    relative
-        Whether `measured` is known up to a common factor only.
 
     Raises
     ------
@@ -70,7 +66,7 @@ def factor_from_transmission(
     measured, unit = np.asarray(measured, dtype=float), np.asarray(unit_depth, dtype=float)
     if measured.shape != unit.shape:
         raise AttenuationError(f"measured transmission {measured.shape} and projected map {unit.shape} differ in shape")
-    check_transmission(measured, above_one=np.inf if relative else 0.05)
+    check_transmission(measured, above_one=0.05)
     crossed = np.isfinite(measured) & (measured >= least) & (unit > 0.01 * unit.max())
     if np.count_nonzero(crossed) < FEWEST:
         raise AttenuationError(
@@ -79,7 +75,7 @@ def factor_from_transmission(
         )
     a, b = unit[crossed], (-np.log(measured, where=crossed, out=np.zeros_like(measured)) - fixed_depth)[crossed]
     w = measured[crossed] ** 2 if weights is None else np.asarray(weights, dtype=float)[crossed]
-    factor, robust, spread, a, b = _huber(a, b, w, relative)
+    factor, robust, spread = _huber(a, b, w)
     if factor <= 0:
         raise AttenuationError(
             "the measured transmission is explained without any of the phases: is it that of the direct beam, and are "
@@ -90,21 +86,20 @@ def factor_from_transmission(
     return AbsoluteFactor(float(factor), float(error), "transmission", float(spread), int(a.size))
 
 
-def _huber(a, b, weights, offset):
-    """Slope of b = K a (+ constant), the last robust weights, the robust spread, and a, b without their weighted means."""
+def _huber(a, b, weights):
+    """Slope of b = K a, the last robust weights, and the robust spread."""
     robust, before = np.ones_like(a), np.inf
     root = np.sqrt(weights / weights.mean())
     for _ in range(ROUNDS):
         w = weights * robust
-        x, y = (a - np.average(a, weights=w), b - np.average(b, weights=w)) if offset else (a, b)
-        factor = np.sum(w * x * y) / np.sum(w * x * x)
-        residual = root * (y - factor * x)
+        factor = np.sum(w * a * b) / np.sum(w * a * a)
+        residual = root * (b - factor * a)
         spread = 1.4826 * np.median(np.abs(residual - np.median(residual)))
         if spread == 0 or abs(factor - before) <= 1e-9 * abs(factor):
             break
         robust = np.minimum(1, TURNING_POINT * spread / np.maximum(np.abs(residual), 1e-300))
         before = factor
-    return factor, robust, spread, x, y
+    return factor, robust, spread
 
 
 def check_transmission(transmission: np.ndarray, *, above_one: float = 0.0) -> None:

@@ -11,6 +11,9 @@ from .correction import Corrected
 
 log = logging.getLogger(__name__)
 
+DEEP = 1.0
+"""Mean −ln T of the rays through the sample beyond which scales alone do not tell the attenuation."""
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -40,6 +43,9 @@ def iterate(
     before: np.ndarray | float = 0.0,
 ) -> Settled:
     """Correct until the scales settle.
+
+    A sample that is taken for too strong looks too strong after the correction: where the mean −ln T comes near 1 this
+    converges slowly, and beyond it may settle anywhere (x·exp(−x) has each value twice). Measure the transmission then.
 
     Parameters
     ----------
@@ -82,5 +88,17 @@ def iterate(
         if changes[-1] <= tolerance:
             break
     else:
-        log.warning("after %d passes the transmission still changes by %.1f %%", most, 100 * changes[-1])
+        log.log(
+            logging.WARNING if most > 1 else logging.INFO,
+            "after %d passes the transmission still changes by %.1f %%",
+            most,
+            100 * changes[-1],
+        )
+    depth = -before[before < -0.01]
+    if depth.size and depth.mean() > DEEP:
+        log.warning(
+            "rays through the sample lose %.0f %% on average: so deep in matter scales alone may not tell the "
+            "attenuation; measure the transmitted beam (raw.transmitted)",
+            100 * (1 - np.exp(-depth.mean())),
+        )
     return Settled(scales, mu, corrected, tuple(changes), changes[-1] <= tolerance)

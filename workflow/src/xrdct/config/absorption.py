@@ -33,24 +33,24 @@ class Absorption(Section):
     correct: bool = False
     """Whether the sinogram is corrected, reconstructed and fitted again; needs a phase set in `fit`."""
     factor: Literal["transmission", "casing", "given"] = "casing"
-    """Where the absolute volume comes from, since scales are relative. transmission: the sinogram holds the transmitted
-    intensity (variable `transmission`); casing: what the casing diffracts tells the transmission of the rays that cross
-    it; given: `given_factor`."""
+    """Where the absolute volume comes from, since scales are relative. transmission: from the transmitted intensity
+    (counter `raw.transmitted`), by which every ray is divided then; casing: its voxels are full of one phase; given:
+    `given_factor`."""
     given_factor: Positive | None = None
     """Volume fraction per unit of scale, where factor is given; for scans that were measured like an earlier one."""
     casing: Casing | None = None
     """The casing; it is drawn into the attenuation map. null: there is none."""
     fill: Fill | None = None
     """Matter between the crystals; null: none."""
-    max_passes: Annotated[int, Field(ge=1, le=50)] | None = None
-    """Passes at most. null: 1 where the transmission was measured, which further passes would only forget; else 5."""
+    max_passes: Annotated[int, Field(ge=1, le=50)] = 8
+    """Passes at most, where the transmission was not measured; two or three do."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Passes end when ln T changes by less than this, root mean square over the rays."""
     least_transmission: Annotated[float, Field(gt=0, lt=1)] = 0.02
     """Rays with less are divided by this, and marked as opaque."""
     first_order: bool = False
-    """Trace scattered rays on their way out, at the price of minutes: for low energies, large angles, thick samples. The
-    error of not doing so is stated in the log and in the store."""
+    """Trace scattered rays on their way out, at the price of minutes: for low energies, large angles, thick samples.
+    The error of not doing so is stated in the log and in the store."""
 
     @model_validator(mode="after")
     def _factor_has_a_source(self):
@@ -62,10 +62,3 @@ class Absorption(Section):
                 "casing.thickness_mm, or set factor to transmission or given"
             )
         return self
-
-    @property
-    def passes(self) -> int:
-        """`max_passes`, or the default of the chosen factor."""
-        if self.max_passes is not None:
-            return self.max_passes
-        return 5 if self.factor == "given" else 1

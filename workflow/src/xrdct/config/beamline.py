@@ -20,6 +20,9 @@ class Raw(Section):
     """Recorded rotation in degrees (named like `monitor`); null: angles come from the table."""
     translation: str | None = None
     """Recorded translation in mm (named like `monitor`); null: positions come from the table and `zigzag`."""
+    transmitted: str | None = None
+    """Counter of the direct beam behind the sample (named like `monitor`), on a diode in the beamstop, say: tells how
+    much of the beam every ray loses. null: not recorded."""
     subsets_per_scan: Annotated[int, Field(ge=1)] | None = None
     """How many interlaced subsets every scan must have; null: whatever the table lists."""
 

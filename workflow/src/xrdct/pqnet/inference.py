@@ -1,7 +1,7 @@
 """A whole volume through an ensemble, and through the two steps of the fit, a few rows of voxels at a time."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from ..fit.model import PatternModel
 from ..fit.solve import FitResult, fit_patterns
 from .ensemble import Ensemble, Prediction
 from .refine import held_at_limit, refine
+from .scaling import Scaling
 
 ROWS = 64
 """Rows of voxels held in memory: the chunk of a volume's store."""
@@ -55,6 +56,7 @@ def predict_volume(
     *,
     variance: np.ndarray | None,
     mask_threshold: float,
+    widen: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> VolumePrediction:
     """Ask the networks about every voxel that is bright enough, and take two steps of the fit from there.
@@ -66,10 +68,10 @@ def predict_volume(
     variance
         Relative noise of each channel, shape (n_q,); None: as Poisson counts of an unknown unit. Its size is found from
         the volume itself.
-    mask_threshold
-        As for `fit_volume`.
+    mask_threshold, widen
+        As for `fit_volume`; what the networks say of the scales is the map of what scatters.
     progress
-        Wraps the blocks of rows.
+        Wraps the blocks of rows, which are read twice.
 
     Raises
     ------
@@ -77,21 +79,31 @@ def predict_volume(
         If no voxel is bright enough.
     """
     mask = _mask(model, volume, mask_threshold)
+    blocks = [slice(first, first + ROWS) for first in range(0, mask.shape[0], ROWS)]
+    blocks = [rows for rows in blocks if mask[rows].any()]
     variance = None if variance is None else np.asarray(variance, dtype=float)[model.inside]
-    factor = _noise_factor(ensemble, model, volume, mask, variance)
-    predictions, refined, total = [], [], np.zeros(model.q.size)
-    for first in progress(range(0, mask.shape[0], ROWS)):
-        rows = slice(first, first + ROWS)
-        if not mask[rows].any():
-            continue
+    noise = _Noise(variance, _noise_factor(ensemble, model, volume, mask, variance), ensemble.scaling)
+    total, predictions = np.zeros(model.q.size), []
+    for rows in progress(blocks):
         patterns = _patterns(model, volume, mask, rows)
-        total += patterns.sum(axis=0)
-        some, fitted = _block(ensemble, model, patterns, variance, factor)
-        predictions.append(some)
-        refined.append(fitted)
-    prediction, voxels = _joined(Prediction, predictions), _joined(FitResult, refined)
+        total += patterns.sum(axis=0, dtype=float)
+        predictions.append(noise.predict(ensemble, patterns))
+    prediction = _joined(Prediction, predictions)
+    width = np.zeros(mask.sum())
+    if widen is not None:
+        width = widen(_amount(model, ensemble.scaling, prediction, mask))[mask]
+    refined, done = [], 0
+    for rows in progress(blocks):
+        patterns = _patterns(model, volume, mask, rows)
+        own = slice(done, done + len(patterns))
+        refined.append(noise.refine(model, patterns, prediction.values[own], extra=width[own]))
+        done = own.stop
+    voxels, factor = _with_noise_of_residuals(_joined(FitResult, refined), noise.factor)
     mean_pattern = total / mask.sum()
-    mean = fit_patterns(model, mean_pattern, variance=variance, level="full", absolute=False, most=200)
+    mean = fit_patterns(
+        model, mean_pattern, variance=variance, level="full", absolute=False, most=200,
+        extra=float(np.sqrt(np.mean(width**2))),
+    )  # fmt: skip
     found = VoxelFit(model, mask, mean, mean_pattern, voxels)
     in_range = np.zeros(mask.shape, dtype=bool)
     in_range[mask] = is_in_range(ensemble, prediction, voxels)
@@ -108,31 +120,47 @@ def is_in_range(ensemble: Ensemble, prediction: Prediction, refined: FitResult) 
     return ~(prediction.strange | misfit | held_at_limit(ensemble.scaling, refined))
 
 
-def _block(ensemble, model, patterns, variance, factor):
-    if variance is not None:
-        prediction = ensemble.predict(patterns, variance * factor)
-        return prediction, refine(
-            model, patterns, ensemble.scaling.targets, prediction.values, variance=variance * factor
-        )
-    counts = patterns / factor
-    prediction = ensemble.predict(counts)
-    fitted = refine(model, counts, ensemble.scaling.targets, prediction.values)
-    return _in_unit(prediction, ensemble.scaling.is_scale, factor), _fit_in_unit(fitted, model, factor)
+@dataclass(frozen=True)
+class _Noise:
+    """The noise of voxels: a variance per channel up to a factor, or Poisson counts of an unknown unit."""
+
+    variance: np.ndarray | None
+    factor: float
+    """On the variance; without one, what one count is in the volume's unit."""
+    scaling: Scaling
+
+    def predict(self, ensemble: Ensemble, patterns: np.ndarray) -> Prediction:
+        """As `Ensemble.predict`, in the volume's unit."""
+        if self.variance is not None:
+            return ensemble.predict(patterns, self.variance * self.factor)
+        found = ensemble.predict(patterns / self.factor)
+        unit = np.where(self.scaling.is_scale, self.factor, 1.0)
+        return replace(found, **{name: getattr(found, name) * unit for name in ("values", "bars", "spread", "width")})
+
+    def refine(self, model: PatternModel, patterns: np.ndarray, answers: np.ndarray, **more) -> FitResult:
+        """As `refine`, in the volume's unit."""
+        if self.variance is not None:
+            return refine(model, patterns, self.scaling.targets, answers, variance=self.variance * self.factor, **more)
+        found = refine(model, patterns / self.factor, self.scaling.targets, answers, **more)
+        linear = np.r_[model.scale_places, model.background_places]
+        for values in (found.parameters, found.errors):
+            values[:, linear] *= self.factor
+        return found
 
 
-def _in_unit(prediction, scales, factor):
-    unit = np.where(scales, factor, 1.0)
-    changed = {name: getattr(prediction, name) * unit for name in ("values", "bars", "spread", "width")}
-    return Prediction(
-        **{item.name: changed.get(item.name, getattr(prediction, item.name)) for item in fields(prediction)}
-    )
+def _with_noise_of_residuals(voxels, factor):
+    """Errors and χ² with the noise that the median voxel shows, and the factor that is then right."""
+    more = float(np.median(voxels.chi2))
+    return replace(voxels, errors=voxels.errors * np.sqrt(more), chi2=voxels.chi2 / more), factor * more
 
 
-def _fit_in_unit(fitted, model, factor):
-    linear = np.r_[model.scale_places, model.background_places]
-    for values in (fitted.parameters, fitted.errors):
-        values[:, linear] *= factor
-    return fitted
+def _amount(model, scaling, prediction, mask):
+    """How much of the phases whose cells are answered for (of all, if there are none) stands where, (y, x)."""
+    cells = ~scaling.is_scale
+    owners = np.unique(scaling.owners[cells] if cells.any() else scaling.owners)
+    image = np.zeros(mask.shape)
+    image[mask] = prediction.values[:, owners].sum(axis=1)
+    return image
 
 
 def _mask(model, volume, threshold):
@@ -162,7 +190,8 @@ def _noise_factor(ensemble, model, volume, mask, variance):
     given = np.maximum(patterns, 0) if variance is None else variance
     # Where noise is stronger than the pattern the root hides some of it: this is a first guess.
     factor = float(np.median(ensemble.components.scores(patterns, given)))
-    _, fitted = _block(ensemble, model, patterns, variance, factor)
+    noise = _Noise(variance, factor, ensemble.scaling)
+    fitted = noise.refine(model, patterns, noise.predict(ensemble, patterns).values)
     return factor * float(np.median(fitted.chi2))
 
 

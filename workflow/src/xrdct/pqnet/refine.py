@@ -33,7 +33,7 @@ def refine(
     answers: np.ndarray,
     *,
     variance: np.ndarray | None = None,
-    absolute: bool = True,
+    extra: np.ndarray | float = 0.0,
     steps: int = STEPS,
 ) -> FitResult:
     """Fit from the networks' answers.
@@ -44,7 +44,7 @@ def refine(
         Shape (n_patterns, n_bins).
     targets, answers
         Owner and parameter of each column, and the columns, shape (n_patterns, n_targets).
-    variance, absolute
+    variance, extra
         As for `fit_patterns`.
     steps
         Steps of all parameters.
@@ -52,7 +52,7 @@ def refine(
     start = start_from(model, targets, answers)
     # The fit's own first step is of scales and background alone.
     return fit_patterns(
-        model, patterns, start=start, level="full", variance=variance, absolute=absolute, search=False, most=1 + steps
+        model, patterns, start=start, level="full", variance=variance, extra=extra, search=False, most=1 + steps
     )
 
 

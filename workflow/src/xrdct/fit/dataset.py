@@ -1,15 +1,15 @@
-"""A fit of voxels in the form of its store."""
+"""A fit as the dataset that its store holds."""
 
 import numpy as np
 import xarray as xr
 
-from ..fit.maps import VoxelFit
+from .maps import VoxelFit
 
 UNITS = {"scale": "1", "weight_fraction": "1", "a": "angstrom", "b": "angstrom", "c": "angstrom", "size": "nm"}
 
 
 def fit_dataset(found: VoxelFit, volume: xr.Dataset, *, source: str = "fit") -> xr.Dataset:
-    """One map per phase, on the grid of the volume; `source` says how it was fitted."""
+    """A fit in the form of its store: one map per phase, on the axes of the volume; `source` says how it was made."""
     dims = ("phase", "y", "x")
     data = {name: (dims, found.phase_maps(name), {"units": UNITS[name]}) for name in ("scale", "a", "b", "c", "size")}
     data |= {
@@ -38,11 +38,20 @@ def fit_dataset(found: VoxelFit, volume: xr.Dataset, *, source: str = "fit") -> 
 
 def map_coords(found: VoxelFit, volume: xr.Dataset) -> dict:
     """Coordinates of maps: names and densities of the phases and peaks, and where the voxels are."""
-    phases = found.model.phases
-    densities = np.r_[phases.densities, np.full(len(phases.peaks), np.nan)]
     return {
-        "phase": ("phase", np.array(phases.names, dtype=np.dtypes.StringDType())),
-        "density": ("phase", densities, {"units": "g/cm^3"}),
+        "phase": ("phase", np.array(found.model.phases.names, dtype=np.dtypes.StringDType())),
+        "density": ("phase", _densities(found.model.phases), {"units": "g/cm^3"}),
         "y": volume.y,
         "x": volume.x,
     }
+
+
+def channel_noise(volume: xr.Dataset, sinogram: xr.Dataset) -> np.ndarray:
+    """Relative variance of each channel, shape (n_q,): of the denoised voxels where they are, else of the sinogram."""
+    if "spread" in volume:
+        return (volume.spread**2).mean(("y", "x")).values
+    return sinogram.variance.mean(("angle", "position")).values
+
+
+def _densities(phases):
+    return np.r_[phases.densities, np.full(len(phases.peaks), np.nan)]

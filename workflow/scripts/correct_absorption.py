@@ -7,14 +7,24 @@ import numba
 import numpy as np
 import xarray as xr
 
-from xrdct.absorption.chain import Attenuation, Matter, Measured, correct_scan, remove_absorption, transmission_of_casing
+from xrdct.absorption.attenuation import compare_maps, mu_without_pores
+from xrdct.absorption.casing import find_wall
+from xrdct.absorption.chain import (
+    Attenuation,
+    Matter,
+    Measured,
+    correct_scan,
+    remove_absorption,
+)
 from xrdct.absorption.material import composition_of, linear_attenuation
 from xrdct.absorption.scales import Scales
 from xrdct.config import Absorption, PhaseSetSettings
 from xrdct.errors import AttenuationError
 from xrdct.fit.model import PatternModel
+from xrdct.fit.parallax import parallax_width
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.io.calibration import read_profile
+from xrdct.io.poni import read_poni
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook
 from xrdct.reconstruction.backend import reconstruct
@@ -22,7 +32,7 @@ from xrdct.reconstruction.backend import reconstruct
 log = logging.getLogger("xrdct.absorption")
 
 
-def main(inputs, outputs, *, phase_set, energy_kev, settings):
+def main(inputs, outputs, *, phase_set, energy_kev, parallax, settings):
     sinogram, maps = read_store(inputs["sinogram"], "sinogram"), read_store(inputs["maps"], "fit")
     chosen = Absorption.model_validate(settings)
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
@@ -30,15 +40,14 @@ def main(inputs, outputs, *, phase_set, energy_kev, settings):
     whole = to_measured(sinogram, slice(None))
     measured = to_measured(sinogram, model.inside)
     matter = matter_of(phases, chosen.fill, energy_kev)
-    fitted, first = first_scales(model, measured, maps)
-    casing, transmitted, relative = transmission_of(sinogram, measured, phases, matter, fitted, first, chosen)
+    fitted, first = first_scales(model, measured, maps, inputs["poni"] if parallax else None)
+    transmitted = measured_transmission(sinogram, chosen)
     attenuation = Attenuation(
         measured,
         matter,
         transmitted=transmitted,
-        relative=relative,
         factor=chosen.given_factor if chosen.factor == "given" else None,
-        casing=casing,
+        casing=casing_of(phases, first, chosen, measured.step_mm),
     )
     found = remove_absorption(
         measured,
@@ -46,20 +55,21 @@ def main(inputs, outputs, *, phase_set, energy_kev, settings):
         first=first,
         reconstruct=lambda intensity: rebuild(intensity, measured),
         fit=fitted.of_volume,
-        start=transmitted,
         tolerance=chosen.tolerance,
-        most=chosen.passes,
+        most=chosen.max_passes,
         least=chosen.least_transmission,
         first_order=chosen.first_order,
         wavelength=model.profile.wavelength,
     )
     log.info("%s; %s", found.factor, found.zero_order)
+    papers = papers_map(found, phases, matter)
+    log.info("%s", papers)
     recorded = {
-        "settings": {"phase_set": phase_set, "energy_kev": energy_kev, **settings},
+        "settings": {"phase_set": phase_set, "energy_kev": energy_kev, "parallax": parallax, **settings},
         "inputs": {name: manifest_digest(inputs[f"{name}_manifest"]) for name in ("sinogram", "maps")},
     }
     write_store(
-        attenuation_dataset(found, maps, sinogram, phases),
+        attenuation_dataset(found, maps, sinogram, phases).assign_attrs(papers_map=papers),
         outputs["attenuation"],
         outputs["attenuation_manifest"],
         kind="attenuation",
@@ -68,6 +78,7 @@ def main(inputs, outputs, *, phase_set, energy_kev, settings):
     corrected = correct_scan(
         whole,
         found.settled.mu,
+        transmitted=transmitted,
         least=chosen.least_transmission,
         first_order=chosen.first_order,
         wavelength=model.profile.wavelength,
@@ -86,7 +97,8 @@ def to_measured(sinogram, bins):
     return Measured(
         sinogram.intensity.values[..., bins],
         sinogram.variance.values[..., bins],
-        sinogram.air.values[..., bins],
+        # Where the transmission was measured, only the air that reached the detector was subtracted.
+        None if "transmission" in sinogram else sinogram.air.values[..., bins],
         sinogram.angle.values,
         sinogram.attrs["cor"] + sinogram.offset.values,
         sinogram.attrs["step_mm"],
@@ -106,15 +118,27 @@ def matter_of(phases, fill, energy_kev):
     )
 
 
-def first_scales(model, measured, maps):
+def first_scales(model, measured, maps, poni):
     """A fit with the cells of the first one, and the signed scales of the volume before any correction."""
     volume = rebuild(measured.intensity, measured)
     names = [phase.name for phase in model.phases.phases]
     cells = {(name, edge): maps[edge].sel(phase=name).values for name in names for edge in ("a", "b", "c")}
+    noise = measured.variance.mean(axis=(0, 1))
     fitted = Scales(
-        model, volume, mask=maps["mask"].values, cells=cells, variance=measured.variance.mean(axis=(0, 1))
+        model,
+        volume,
+        mask=maps["mask"].values,
+        cells=cells,
+        variance=noise,
+        widen=None if poni is None else widening(measured, poni),
     )
     return fitted, fitted.of_volume(volume)
+
+
+def widening(measured, poni):
+    """From a map of what scatters to what parallax adds to the width of lines, relative to q."""
+    geometry = {"step_mm": measured.step_mm, "distance_mm": 1e3 * read_poni(poni).dist}
+    return lambda amount: parallax_width(amount, measured.angles, **geometry)
 
 
 def rebuild(intensity, measured):
@@ -122,30 +146,38 @@ def rebuild(intensity, measured):
     return reconstruct(intensity, measured.angles, cor=measured.cor, filter="hann")
 
 
-def transmission_of(sinogram, measured, phases, matter, fitted, first, chosen):
-    """Number and wall of the casing, the measured transmission, and whether it is known up to a factor only."""
-    transmitted, relative, casing = None, False, None
-    if chosen.casing is not None:
-        place = [phase.name for phase in phases.phases].index(chosen.casing.phase)
-        wall, told = transmission_of_casing(
-            measured,
-            fitted.of_sinogram(measured.intensity)[place],
-            first[place],
-            mu=matter.pure[place],
-            thickness_mm=chosen.casing.thickness_mm,
+def casing_of(phases, first, chosen, step_mm):
+    """Number and wall of the casing, from its scale map; None without one."""
+    if chosen.casing is None:
+        return None
+    place = [phase.name for phase in phases.phases].index(chosen.casing.phase)
+    wall = find_wall(first[place], thickness_mm=chosen.casing.thickness_mm, step_mm=step_mm)
+    log.info("casing: outer radius %.3f mm, centre at x %.3f, y %.3f mm", wall.radius_mm, wall.x_mm, wall.y_mm)
+    return place, wall
+
+
+def measured_transmission(sinogram, chosen):
+    """Transmission of every ray, where the factor is to come from it."""
+    if chosen.factor != "transmission":
+        return None
+    if "transmission" not in sinogram:
+        raise AttenuationError(
+            "absorption.factor is transmission, but the transmitted intensity was not recorded: name its counter in "
+            "raw.transmitted, or set absorption.factor to casing or given"
         )
-        casing = place, wall
-        log.info("%s", wall)
-        if chosen.factor == "casing":
-            transmitted, relative = told, True
-    if chosen.factor == "transmission":
-        if "transmission" not in sinogram:
-            raise AttenuationError(
-                "absorption.factor is transmission, but the sinogram holds no transmitted intensity; set "
-                "absorption.factor to casing or given"
-            )
-        transmitted = sinogram["transmission"].values
-    return casing, transmitted, relative
+    return sinogram["transmission"].values
+
+
+def papers_map(found, phases, matter):
+    """How the papers' way to µ, from weight fractions and without pores, differs from ours."""
+    scales = np.clip(found.settled.scales, 0, None)
+    total = scales.sum(axis=0)
+    papers = mu_without_pores(scales, matter.pure, phases.densities, least=0.05 * np.percentile(total, 95))
+    compared = compare_maps(found.settled.mu, papers)
+    return (
+        f"µ from weight fractions, without pores: mean {compared['mean_mu_papers']:.4f} 1/mm instead of "
+        f"{compared['mean_mu']:.4f} (rms difference {compared['rms_difference']:.4f})"
+    )
 
 
 def attenuation_dataset(found, maps, sinogram, phases):
