@@ -20,6 +20,7 @@ include: "workflow/rules/fit.smk"
 include: "workflow/rules/absorption.smk"
 include: "workflow/rules/denoise.smk"
 include: "workflow/rules/dlsr.smk"
+include: "workflow/rules/pqnet.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -33,6 +34,9 @@ rule all:
         expand(rules.draw_fit.output, scan=scan_names(scans), stage=fitted_stages()),
         expand(rules.draw_absorption.output, scan=scan_names(scans))
         if cfg.absorption.correct
+        else [],
+        expand(rules.draw_pqnet.output, scan=scan_names(scans), stage=final_stage())
+        if cfg.pqnet.apply
         else [],
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset

@@ -156,3 +156,19 @@ def save_record():
     """Write down, beside the results, what they were made from and how long it took."""
     record = record_run(cfg, scans, results="results", benchmarks="benchmarks")
     write_record(record, "results/run.json")
+
+
+pqnet_folder = "models/" + (
+    cfg.pqnet.model or (cfg.fit.chosen().name if cfg.fit.chosen() else "none")
+)
+pqnet_task = {
+    "phase_set": cfg.fit.chosen() and cfg.fit.chosen().model_dump(mode="json"),
+    "grid": cfg.integrate.model_dump(mode="json", include={"q_min", "q_max", "n_bins"}),
+}
+
+
+def pqnet_library(output):
+    """Inputs of a training that is shown a stored library, the paper's way."""
+    if not cfg.pqnet.library.stored:
+        return {}
+    return {"library_manifest": output.manifest, "library": ancient(output.store)}

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 
 from xrdct.config import PhaseSetSettings
-from xrdct.fit.dataset import fit_dataset
+from xrdct.fit.dataset import channel_noise, fit_dataset
 from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel
 from xrdct.fit.parallax import parallax_width
@@ -28,7 +28,7 @@ def main(volume_store, sinogram_store, calibration, manifests, store, manifest, 
         model,
         volume.intensity.values,
         level=settings["level"],
-        variance=noise_of(volume, sinogram) if settings["weights"] == "channel" else None,
+        variance=channel_noise(volume, sinogram) if settings["weights"] == "channel" else None,
         mask_threshold=settings["mask_threshold"],
         widen=widening(volume, sinogram, calibration["poni"]) if settings["parallax"] else None,
         most=settings["max_iterations"],
@@ -55,13 +55,6 @@ def widening(volume, sinogram, poni):
         return width
 
     return widen
-
-
-def noise_of(volume, sinogram):
-    """Relative variance of each channel: of the denoised voxels where they are, else of the sinogram."""
-    if "spread" in volume:
-        return (volume.spread**2).mean(("y", "x")).values
-    return sinogram.variance.mean(("angle", "position")).values
 
 
 def tell(found):

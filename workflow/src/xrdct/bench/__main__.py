@@ -14,6 +14,7 @@ BENCHES = {
     "denoise": "denoise",
     "first-way": "first_way",
     "integration": "integration",
+    "pqnet": "pqnet",
     "reconstruction": "reconstruction",
     "twin": "twin",
 }

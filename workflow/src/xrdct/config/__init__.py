@@ -3,7 +3,7 @@
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
 Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
-`dlsr`, `maps`.
+`dlsr`, `pqnet`, `maps`.
 """
 
 import json
@@ -21,6 +21,7 @@ from .dlsr import Dlsr
 from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
 from .maps import PRESETS, Report, Window, Windows
+from .pqnet import PqNet, PqNetLibrary
 
 __all__ = [
     "PRESETS",
@@ -40,6 +41,8 @@ __all__ = [
     "PhaseSettings",
     "PlainName",
     "Positive",
+    "PqNet",
+    "PqNetLibrary",
     "Raw",
     "Reconstruct",
     "Report",
@@ -69,6 +72,7 @@ class Config(Section):
     fit: Fit = Fit()
     absorption: Absorption = Absorption()
     denoise: Denoise = Denoise()
+    pqnet: PqNet = PqNet()
     dlsr: Dlsr = Dlsr()
     report: Report = Report()
 
@@ -144,6 +148,13 @@ class Config(Section):
         names = [phase.name for phase in chosen.phases]
         if casing is not None and casing.phase not in names:
             raise ValueError(f"absorption.casing: {casing.phase!r} is no phase of the fit ({', '.join(names)})")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_have_phases(self):
+        chosen = self.fit.chosen()
+        if self.pqnet.apply and chosen is None:
+            raise ValueError("pqnet.apply needs a phase set: choose fit.preset or fit.phase_set")
         return self
 
 

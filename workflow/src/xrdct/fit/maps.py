@@ -113,11 +113,9 @@ def fit_volume(
     FitError
         If no voxel is bright enough.
     """
-    total = np.nansum(volume, axis=2)
-    full = np.percentile(total[total > 0], BRIGHT) if (total > 0).any() else 0.0
-    mask = (total > mask_threshold * full) & np.isfinite(volume[..., model.inside]).all(axis=2) & (full > 0)
-    if not mask.any():
-        raise FitError("no voxel holds any signal in the range of the phase set; is the volume empty?")
+    mask = bright_voxels(
+        np.nansum(volume, axis=2), np.isfinite(volume[..., model.inside]).all(axis=2), threshold=mask_threshold
+    )
     patterns = volume[mask][:, model.inside]
     weights = {"variance": None if variance is None else variance[model.inside], "absolute": False}
     mean_pattern = patterns.mean(axis=0, dtype=float)
@@ -165,6 +163,30 @@ def _fit_by_width(model, patterns, width, progress, mean, **options):
     return FitResult(
         **{item.name: np.concatenate([getattr(part, item.name) for part in parts])[order] for item in fields(FitResult)}
     )
+
+
+def bright_voxels(total: np.ndarray, finite: np.ndarray, *, threshold: float) -> np.ndarray:
+    """Which voxels are worth a fit, bool.
+
+    Parameters
+    ----------
+    total
+        Sum of every voxel's pattern.
+    finite
+        Whether all of it is a number, same shape, bool.
+    threshold
+        Share of the brightest voxels' sum (the `BRIGHT` percentile) that must be passed.
+
+    Raises
+    ------
+    FitError
+        If no voxel is bright enough.
+    """
+    full = np.percentile(total[total > 0], BRIGHT) if (total > 0).any() else 0.0
+    mask = (total > threshold * full) & finite & (full > 0)
+    if not mask.any():
+        raise FitError("no voxel holds any signal in the range of the phase set; is the volume empty?")
+    return mask
 
 
 def _zero(value):

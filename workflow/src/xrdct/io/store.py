@@ -59,6 +59,22 @@ FORMS = {
         "mean_fit": ("q",),
         "mean_background": ("q",),
     },
+    "pqnet": {
+        **{
+            f"{name}{kind}": ("phase", "y", "x")
+            for name in ("scale", "a", "b", "c")
+            for kind in ("", "_std", "_spread", "_width")
+        },
+        "level": ("y", "x"),
+        "in_range": ("y", "x"),
+        "mask": ("y", "x"),
+    },
+    "library": {
+        "intensity": ("pattern", "q"),
+        "parameters": ("pattern", "parameter"),
+        "dose": ("pattern",),
+        "level": ("pattern",),
+    },
     "maps": {"area": ("phase", "y", "x"), "q_centre": ("phase", "y", "x")},
 }
 """Variables that a store of each kind holds, with their dims."""
@@ -70,6 +86,8 @@ CHUNKS = {
     "volume": {"y": 64, "x": 64},
     "maps": {"phase": 1},
     "fit": {"phase": 1},
+    "pqnet": {"phase": 1},
+    "library": {"pattern": 8192},
 }
 """Chunk lengths by dim, chosen for how the next step reads; dims not named are not split."""
 
