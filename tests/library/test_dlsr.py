@@ -219,7 +219,7 @@ class TestRefine:
         assert refined[0].solution.chi2 == pytest.approx(refined[1].solution.chi2, rel=5e-4)
 
     def test_it_says_how_good_it_is(self, refined):
-        assert 0.8 < refined[0].reduced_chi2 < 1.3
+        assert 0.8 < refined[0].reduced_chi2 < 1.7  # at 4000 counts it shows that layers of 2.5 px are no pixels
         assert 0 < refined[0].rwp < 0.2
 
     def test_the_errors_are_of_the_right_size(self, chain, cell, refined):

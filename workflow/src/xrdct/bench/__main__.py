@@ -13,6 +13,7 @@ BENCHES = {
     "denoise": "denoise",
     "first-way": "first_way",
     "integration": "integration",
+    "parallax": "parallax",
     "reconstruction": "reconstruction",
     "twin": "twin",
 }
