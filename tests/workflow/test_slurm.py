@@ -1,4 +1,4 @@
-"""A scan of the tiny beamtime on a cluster: a SLURM of one node with pretend GPUs, through `--workflow-profile slurm`."""
+"""A scan of the tiny beamtime through `--workflow-profile slurm`: a SLURM of one node with pretend GPUs."""
 
 import os
 import shutil
