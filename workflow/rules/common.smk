@@ -18,6 +18,7 @@ from snakemake.exceptions import WorkflowError
 from xrdct import config as settings
 from xrdct.errors import XrdctError
 from xrdct.io.frames import files_behind, raw_path, series_stamp
+from xrdct.needs import extent_of, memory_mib
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
 from xrdct.record import record_run, write_record
@@ -59,6 +60,21 @@ def raw_file(name):
 def script_hash(name):
     """Hash of a stage's script and of the modules behind it."""
     return code_hash(Path(workflow.basedir) / "workflow" / "scripts" / f"{name}.py")
+
+
+def memory(rule):
+    """Resource function: MiB for a job of a rule, by the size of its scan, and more at every further attempt."""
+
+    def needed(wildcards, threads, attempt):
+        extent = extent_of(subsets_of(scans, wildcards.scan), cfg.integrate.n_bins)
+        return memory_mib(rule, extent, threads=threads) * attempt
+
+    return needed
+
+
+def minutes(most):
+    """Resource function: the time after which a job is lost, and more at every further attempt."""
+    return lambda wildcards, attempt: most * attempt
 
 
 def frame_files(wildcards):
