@@ -42,14 +42,14 @@ def test_planted_rotations_and_shifts_come_back_within_a_fifth_of_a_pixel(motion
 
 def test_the_stated_error_is_that_of_repeated_measurements():
     n, motion = 64, (2.0, 0.6, -1.3)
-    found = [register(roll(n, motion, noise=0.5, seed=k), roll(n, noise=0.0), max_rotation_deg=6) for k in range(1, 25)]
+    found = [register(roll(n, motion, noise=0.5, seed=k), roll(n, noise=0.0), max_rotation_deg=3) for k in range(1, 17)]
     row, column = np.indices((n, n)) - (n - 1) / 2
     at_radius = np.abs(np.hypot(row, column) - 0.4 * n) < 1
     off = [np.hypot(*(f.motion.places((n, n)) - Motion(*motion).places((n, n))))[at_radius] for f in found]
     scatter = np.sqrt(np.mean(np.square(off)))
     stated = np.median([f.error_px for f in found])
-    # 24 repetitions know a scatter to 15 %; how many pixels share an error is an estimate too.
-    assert 0.5 < stated / scatter < 2.5
+    # 16 repetitions know a scatter to 18 %; the noise here is a third of the layers' height, and turns are barely seen.
+    assert 0.5 < stated / scatter < 2
 
 
 def test_what_does_not_move_rigidly_shows_in_the_residual():

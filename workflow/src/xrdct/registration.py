@@ -19,6 +19,8 @@ from .errors import GeometryError
 
 BLURS = (4.0, 2.0, 1.0)
 """Widths (pixels) of the Gaussian filters of the stages from coarse to fine; noise of single voxels has no say."""
+REACH = 6
+"""Differences farther apart than this (pixels) are independent of each other: the narrowest blur, twice."""
 TILES = 3
 """The residual is looked for in TILES × TILES parts of the image."""
 
@@ -135,17 +137,25 @@ def _with_shift(angle, back):
     return Motion(float(angle), float(-cos * back[0] + sin * back[1]), float(-sin * back[0] - cos * back[1]))
 
 
-def _refine(moving, fixed, motion, steps=30):
-    """Gauss-Newton in rotation, shift, factor and offset; the motion and the standard error of a place in pixels."""
+def _refine(moving, fixed, motion, steps=40):
+    """Gauss-Newton in rotation, shift, factor and offset; the motion and the standard error of a place in pixels.
+
+    The slopes are the mean of those of both images. A slope's own noise looks like information; the product of the
+    slopes of one image with those of the other has none of it, and that is what the error is told from.
+    """
     coefficients = spline_filter(moving, order=3)
     row, column = _from_middle(fixed.shape)
     radius = np.sqrt(np.average(row**2 + column**2, weights=np.abs(fixed)))
+    own = np.gradient(fixed)
     for _ in range(steps):
-        seen, slope_y, slope_x, inside = _sample(coefficients, motion, fixed.shape)
-        jacobian = _jacobian(seen, slope_y, slope_x, motion, row, column)[inside]
+        seen, *slopes, inside = _sample(coefficients, motion, fixed.shape)
+        moved = _jacobian(seen, *slopes, motion, row, column)[inside]
+        still = _jacobian(seen, *_turned(*own, motion), motion, row, column)[inside]
         factor = (seen[inside] @ fixed[inside]) / (seen[inside] @ seen[inside])
-        jacobian[:, :3] *= factor
-        answer, *_ = np.linalg.lstsq(jacobian, (fixed - factor * seen)[inside], rcond=None)
+        moved[:, :3] *= factor
+        jacobian = (moved + still) / 2
+        rest = (fixed - factor * seen)[inside]
+        answer, *_ = np.linalg.lstsq(jacobian, rest, rcond=None)
         turn, down, right = answer[:3]
         motion = Motion(
             motion.rotation_deg + float(np.degrees(turn)),
@@ -154,17 +164,38 @@ def _refine(moving, fixed, motion, steps=30):
         )
         if np.hypot(np.hypot(down, right), turn * radius) < 1e-4:
             break
-    rest = (fixed - factor * seen)[inside] - jacobian @ answer
-    covariance = np.linalg.inv(jacobian.T @ jacobian)[:3, :3] * rest.var() * _samples_per_blur(rest, inside)
-    return motion, float(np.sqrt(covariance[1, 1] + covariance[2, 2] + radius**2 * covariance[0, 0]))
+    scatter = _scatter(rest - jacobian @ answer, jacobian, inside)
+    return motion, _error((moved.T @ still + still.T @ moved) / 2, scatter, radius)
 
 
-def _samples_per_blur(rest, inside):
-    """How many neighbouring pixels share one error: from the correlation of what is left along rows, squared for 2D."""
+def _scatter(rest, jacobian, inside):
+    """Variance of the slopes' products with what is left, whose values are alike within `REACH` pixels, (5, 5)."""
     image = np.zeros(inside.shape)
     image[inside] = rest
-    along = [(image[:, lag:] * image[:, : image.shape[1] - lag]).mean() for lag in range(8)]
-    return max(1.0, 1 + 2 * float(np.sum(np.clip(along[1:], 0, None))) / along[0]) ** 2 if along[0] > 0 else 1.0
+    whole = fftconvolve(image, image[::-1, ::-1]) / rest.size
+    middle = [n - 1 for n in inside.shape]
+    close = whole[tuple(slice(m - REACH, m + REACH + 1) for m in middle)]
+    columns = np.zeros((*inside.shape, jacobian.shape[1]))
+    columns[inside] = jacobian
+    spread = np.stack([fftconvolve(column, close, mode="same")[inside] for column in np.moveaxis(columns, -1, 0)])
+    product = spread @ jacobian
+    return (product + product.T) / 2
+
+
+def _error(information, scatter, radius):
+    """Standard error of a place at a radius, pixels; infinite where one of the motions leaves no trace."""
+    if np.linalg.eigvalsh(information).min() <= 0:
+        return float("inf")
+    inverse = np.linalg.inv(information)
+    covariance = inverse @ scatter @ inverse
+    place = covariance[1, 1] + covariance[2, 2] + radius**2 * covariance[0, 0]
+    return float(np.sqrt(max(place, 0.0)))
+
+
+def _turned(slope_y, slope_x, motion):
+    """Slopes of the fixed image along the axes of the moving one."""
+    cos, sin = np.cos(np.radians(motion.rotation_deg)), np.sin(np.radians(motion.rotation_deg))
+    return cos * slope_y - sin * slope_x, sin * slope_y + cos * slope_x
 
 
 def _sample(coefficients, motion, shape):
