@@ -18,6 +18,7 @@ include: "workflow/rules/windows.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/absorption.smk"
 include: "workflow/rules/denoise.smk"
+include: "workflow/rules/beamtime.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -34,3 +35,4 @@ rule all:
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset
         else [],
+        beamtime_results() if cfg.beamtime.apply else [],

@@ -3,7 +3,7 @@
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
 Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
-`maps`.
+`beamtime`, `maps`.
 """
 
 import json
@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from .absorption import Absorption, Casing, Fill
 from .base import PlainName, Positive, Section
 from .beamline import Beam, Calibrate, Detector, Raw
+from .beamtime import Beamtime
 from .denoise import Denoise
 from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
@@ -26,6 +27,7 @@ __all__ = [
     "Absorption",
     "Assemble",
     "Beam",
+    "Beamtime",
     "Calibrate",
     "Casing",
     "Config",
@@ -67,6 +69,7 @@ class Config(Section):
     fit: Fit = Fit()
     absorption: Absorption = Absorption()
     denoise: Denoise = Denoise()
+    beamtime: Beamtime = Beamtime()
     report: Report = Report()
 
     @model_validator(mode="after")
@@ -105,6 +108,19 @@ class Config(Section):
         names = [phase.name for phase in chosen.phases]
         if casing is not None and casing.phase not in names:
             raise ValueError(f"absorption.casing: {casing.phase!r} is no phase of the fit ({', '.join(names)})")
+        return self
+
+    @model_validator(mode="after")
+    def _beamtime_has_phases(self):
+        chosen = self.fit.chosen()
+        if not self.beamtime.apply:
+            return self
+        if chosen is None:
+            raise ValueError("beamtime.apply needs the maps of a fit: choose fit.preset or fit.phase_set")
+        names = [one.name for one in (*chosen.phases, *chosen.peaks)]
+        unknown = sorted(self.beamtime.phases_named() - set(names))
+        if unknown:
+            raise ValueError(f"beamtime: {', '.join(unknown)} is no phase of the fit ({', '.join(names)})")
         return self
 
 
