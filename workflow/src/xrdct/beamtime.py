@@ -183,7 +183,9 @@ def gather(
     nodes = {"/": _root(names, table, found, scans[0], names[reference])}
     for name, one, more in zip(names, scans, quantities, strict=True):
         own = {key: (("phase", "y", "x"), more[key].astype(np.float32), {"units": UNITS[key]}) for key in ("share",)}
-        nodes[f"/scans/{name}"] = one.drop_vars(["y", "x"]).assign(own).drop_attrs(deep=False).assign_attrs(_plain(table[name]))
+        nodes[f"/scans/{name}"] = (
+            one.drop_vars(["y", "x"]).assign(own).drop_attrs(deep=False).assign_attrs(_plain(table[name]))
+        )
     nodes["/regions"] = xr.Dataset(
         {
             "mask": (("region", "y", "x"), np.stack(list(masks.values())), {"units": "1"}),

@@ -145,7 +145,8 @@ def draw_unrolled(
     strips = [(phase, title, image) for phase, scans in unrolled.items() for title, image in scans.items()]
     figure, axes = new_figure(10, 4 + 0.85 * len(strips), rows=1 + len(strips), heights=[4] + [0.85] * len(strips))
     draw_map(figure, axes[0], total, colormap, label=f"scale of {total.phase.item()}")
-    axes[0].plot(*line, color=colour(1), lw=0.8, ls="--")
+    axes[0].plot(*line, color="white", lw=2.2)
+    axes[0].plot(*line, color=colour(1), lw=1.2)
     extent = [along_mm[0], along_mm[-1], 1, 0]
     for axis, (phase, title, image) in zip(axes[1:], strips, strict=True):
         top = max(top_of(each) for each in unrolled[phase].values()) or 1.0
@@ -153,7 +154,9 @@ def draw_unrolled(
         axis.set_yticks([0, 1], ["foil", "next"], fontsize=6)
         axis.set_ylabel(f"{phase}\n{title}", fontsize=7, rotation=0, ha="right", va="center")
         axis.tick_params(labelbottom=axis is axes[-1])
-    axes[-1].set_xlabel(f"along the tape from its inner end (mm); across: one turn, {1000 * pitch_mm:.0f} µm on average")
+    axes[-1].set_xlabel(
+        f"along the tape from its inner end (mm); across: one turn, {1000 * pitch_mm:.0f} µm on average"
+    )
     return figure
 
 

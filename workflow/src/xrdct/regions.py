@@ -99,7 +99,9 @@ def clusters(values: np.ndarray, *, count: int, weights: np.ndarray | None = Non
         member = np.linalg.norm(scaled[:, None] - centres, axis=2).argmin(1)
         news = np.stack(
             [
-                np.average(scaled[member == k], axis=0, weights=weight[member == k]) if weight[member == k].sum() else old
+                np.average(scaled[member == k], axis=0, weights=weight[member == k])
+                if weight[member == k].sum()
+                else old
                 for k, old in enumerate(centres)
             ]
         )
