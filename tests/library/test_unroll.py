@@ -103,7 +103,7 @@ def test_real_cells_unroll(real_data, name, tmp_path):
     packed = (real_data / "battery_cylindrical_xct" / f"{name}.tif.gz").read_bytes()
     image = tifffile.imread(io.BytesIO(gzip.decompress(packed))).astype(float)
     casing = find_casing(image)
-    edge = image[int(round(casing.row)), int(round(casing.column + casing.radius))]
+    edge = image[round(casing.row), round(casing.column + casing.radius)]
     assert edge > np.percentile(image, 90)  # the circle runs in the bright wall
     spiral = find_spiral(image, casing, pitch_px=(8, 20), radius_px=(0.25 * casing.radius, 0.95 * casing.radius))
     assert np.ptp(spiral.turns) / (2 * np.pi) > 15

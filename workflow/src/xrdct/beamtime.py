@@ -9,8 +9,8 @@ from scipy.ndimage import binary_fill_holes
 from .config.beamtime import Beamtime, Region
 from .errors import ConfigError, StoreError
 from .evolution import CELLS, UNITS, cells_where_strong, evolve, group_tops, shares, top_of
-from .registration import Motion, Registration, register, resample
 from .regions import clusters, near, ring, sector, strong
+from .registration import Motion, Registration, register, resample
 
 MAPS = ("scale", "scale_err", "weight_fraction", "a", "a_err", "c", "c_err")
 IMAGES = ("rwp",)

@@ -15,7 +15,7 @@ from .errors import GeometryError
 TOP = 99.5
 """Percentile of a map that counts as its highest value, as in the figures."""
 REACH = 4
-"""Errors of voxels farther apart than this (pixels) count as independent: longer than a filter of the reconstruction."""
+"""Errors of voxels farther apart than this (pixels) count as independent: no filter on the way reaches as far."""
 
 
 def strong(values: np.ndarray, *, above: float | None = None, below: float | None = None) -> np.ndarray:
@@ -62,9 +62,10 @@ def near(what: np.ndarray, *, distance_mm: tuple[float, float], voxel_mm: float)
 
 
 def clusters(values: np.ndarray, *, count: int, weights: np.ndarray | None = None, steps: int = 100) -> np.ndarray:
-    """k-means of voxels by their lattice parameters, each scaled by its spread (Lloyd, IEEE Trans. Inf. Theory 28, 129).
+    """k-means of voxels by their lattice parameters, each scaled by its spread.
 
-    Starts at quantiles of the first principal direction, so that the same maps give the same clusters.
+    Lloyd, IEEE Trans. Inf. Theory 28, 129, 1982. Starts at quantiles of the first principal direction, so that the
+    same maps give the same clusters.
 
     Parameters
     ----------

@@ -92,7 +92,8 @@ def find_spiral(
     """
     if radius_px[1] - radius_px[0] < 1.5 * pitch_px[0]:
         raise GeometryError(
-            f"a spiral needs more than a turn: radii {radius_px[0]:.1f}–{radius_px[1]:.1f} px, pitch {pitch_px[0]:.1f} px"
+            f"a spiral needs more than a turn: radii {radius_px[0]:.1f}–{radius_px[1]:.1f} px, "
+            f"pitch {pitch_px[0]:.1f} px"
         )
     radii = np.arange(*radius_px, STEP)
     wound = polar(np.nan_to_num(np.asarray(image, dtype=float)), circle, radii)
