@@ -149,6 +149,29 @@ def way_with_parallax():
     return "widen" if cfg.fit.parallax else "ignore"
 
 
+def beamtime_scans():
+    """What the table says of every scan as a whole."""
+    columns = {"scan", "sample", "cycle", "state", "voltage_V"}
+    return [
+        subsets_of(scans, scan)[0].model_dump(mode="json", include=columns)
+        for scan in scan_names(scans)
+    ]
+
+
+def final_fits(suffix):
+    """Stores or manifests of the last fit of every scan."""
+    return [
+        fitted(suffix).format(scan=scan, stage=final_stage())
+        for scan in scan_names(scans)
+    ]
+
+
+def beamtime_results():
+    """What is made of all scans together."""
+    unrolled = rules.draw_unrolled.output if cfg.beamtime.unroll else []
+    return [*rules.draw_beamtime.output, *unrolled]
+
+
 def subset_volumes(suffix):
     """Input function: the volumes of every subset of a scan alone."""
     return lambda wildcards: [
