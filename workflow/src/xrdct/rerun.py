@@ -172,8 +172,8 @@ def setting_of(rule: str, path: tuple[str, ...]) -> str:
     section = names[0].removesuffix("_settings")  # of another stage than the rule's
     drawn = "report" if rule.startswith("draw_") else ""
     # Below a key there may be names of the user's own (groups of phases): they are left out one by one.
-    for start, stop in ((start, stop) for stop in range(len(names), 0, -1) for start in range(stop)):
-        tail = names[start:stop]
+    parts = [names[start:stop] for stop in range(len(names), 0, -1) for start in range(stop)]
+    for tail in parts:
         found = [key for key in KEYS if key[-len(tail) :] == tail]
         for own in (section, rule, drawn):
             for key in found:
