@@ -45,13 +45,15 @@ SETTINGS = {
         "fill": {"formula": "C3H4O3", "density": 1.3},
     },
     "denoise": {"apply": True},
+    "pqnet": {"apply": True},
 }
 """Upon the tiny beamtime's: every stage that there is."""
 
 MAPS = {"map_windows", "draw_subsets"}
-MODEL = {"fit", "draw_fit", "correct_absorption"}
-FIGURES = {"draw_scan", "draw_fit", "draw_absorption", "draw_subsets", "draw_overview"}
-AFTER_DENOISING = {"reconstruct", "fit", "draw_fit", "map_windows", "draw_scan"}
+NETWORKS = {"pqnet_train", "pqnet_join"}
+MODEL = {"fit", "draw_fit", "correct_absorption", "pqnet_infer"} | NETWORKS
+FIGURES = {"draw_scan", "draw_fit", "draw_pqnet", "draw_absorption", "draw_subsets", "draw_overview"}
+AFTER_DENOISING = {"reconstruct", "fit", "draw_fit", "map_windows", "draw_scan", "pqnet_infer", "draw_pqnet"}
 
 KEYS = {
     # key: (another value, rules that read it[, further changes that it needs])
@@ -73,9 +75,9 @@ KEYS = {
     "calibrate.calibrant": ("LaB6", {"calibrate"}),
     "calibrate.poni": ("geometry.poni", {"calibrate"}),
     "calibrate.max_rms_deg": (0.02, {"calibrate"}),
-    "integrate.q_min": (0.81, {"integrate"}),
-    "integrate.q_max": (3.39, {"integrate"}),
-    "integrate.n_bins": (158, {"integrate"}),
+    "integrate.q_min": (0.81, {"integrate"} | NETWORKS),
+    "integrate.q_max": (3.39, {"integrate"} | NETWORKS),
+    "integrate.n_bins": (158, {"integrate"} | NETWORKS),
     "integrate.estimator": ("mean", {"integrate"}),
     "integrate.trim": (0.1, {"calibrate", "integrate"}),  # the instrument profile has the same filter
     "integrate.groups": (2, {"integrate"}),
@@ -125,9 +127,9 @@ KEYS = {
     "fit.phase_set.background_degree": (3, MODEL),
     "fit.level": ("full", {"fit"}),
     "fit.weights": ("poisson", {"fit"}),
-    "fit.mask_threshold": (0.03, {"fit"}),
+    "fit.mask_threshold": (0.03, {"fit", "pqnet_infer"}),
     "fit.max_iterations": (60, {"fit"}),
-    "absorption.correct": (False, {"denoise", "fit"}),  # they read the sinogram as it was measured
+    "absorption.correct": (False, {"denoise", "fit", "pqnet_infer"}),  # they read the sinogram as it was measured
     "absorption.factor": ("casing", {"correct_absorption"}),
     "absorption.given_factor": (2.0, {"correct_absorption"}),
     "absorption.casing": (None, {"correct_absorption"}),
@@ -152,6 +154,29 @@ KEYS = {
     "denoise.model": ("network.pt", {"denoise"}),
     "denoise.joint": (True, {"denoise"}),
     "denoise.seed": (1, {"denoise"}),
+    "pqnet.apply": (False, set()),
+    "pqnet.model": ("others", NETWORKS | {"pqnet_infer"}),
+    "pqnet.targets": (["Cu"], NETWORKS),
+    "pqnet.library": ({"patterns": 10_000}, NETWORKS),
+    "pqnet.library.absent": (0.2, NETWORKS),
+    "pqnet.library.background": ([0.1, 0.2], NETWORKS),
+    "pqnet.library.background_shape": (0.5, NETWORKS),
+    "pqnet.library.broadening": (0.01, NETWORKS),
+    "pqnet.library.noise": ("poisson", NETWORKS),
+    "pqnet.library.doses": ([10, 1000], NETWORKS),
+    "pqnet.library.stored": (True, NETWORKS | {"pqnet_library"}),
+    "pqnet.library.patterns": (30_000, NETWORKS),
+    "pqnet.network": ("convolution", NETWORKS),
+    "pqnet.schedule": ("paper", NETWORKS),
+    "pqnet.members": (3, {"pqnet_join"}),
+    "pqnet.epochs": (10, NETWORKS),
+    "pqnet.batch": (256, NETWORKS),
+    "pqnet.learning_rate": (1e-3, NETWORKS),
+    "pqnet.held_out": (10_000, {"pqnet_join"}),
+    "pqnet.alarms": (0.02, {"pqnet_join"}),
+    "pqnet.gpu": (1, set()),
+    "pqnet.cache": ("networks", set()),
+    "pqnet.seed": (1, NETWORKS),
     "report.phases": (["Cu"], {"draw_scan"}),
     "report.colormap": ("magma", FIGURES),
 }
@@ -259,6 +284,7 @@ SAID = {"calibrate.frame": "raw/other.cbf is", "calibrate.poni": "raw/geometry.p
     "detector.mask": "raw/other.edf is",
     "absorption.correct": "assemble/sinogram.json is read too",
     "denoise.apply": "reconstruct/corrected/volume.json is read too",
+    "pqnet.model": "models/others/model.pt is read too",
 }
 """What the sentence names in place of a key that says which file is read."""
 
