@@ -243,8 +243,8 @@ MINIMAL = {
 def test_settings_that_cannot_work_are_refused():
     with pytest.raises(ConfigError, match="dlsr refines a fit"):
         validate(MINIMAL)
-    with pytest.raises(ConfigError, match="denoise.apply reconstructs without parallax"):
+    with pytest.raises(ConfigError, match=r"denoise\.apply reconstructs without parallax"):
         validate(MINIMAL | {"fit": {"preset": "nca-8"}, "denoise": {"apply": True}})
-    with pytest.raises(ConfigError, match="dlsr.phases: Fe has free cell"):
+    with pytest.raises(ConfigError, match=r"dlsr\.phases: Fe has free cell"):
         validate(MINIMAL | {"fit": {"preset": "nca-8"}, "dlsr": {"phases": ["Fe"]}})
     assert isinstance(validate(MINIMAL | {"fit": {"preset": "nca-8"}}), Config)

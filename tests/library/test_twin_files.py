@@ -383,7 +383,7 @@ def test_phases_that_there_are_not_are_refused_before_anything_is_written(tmp_pa
 
 def test_an_unknown_preset_is_answered_with_the_known_ones(capsys):
     assert main(["simulate", "dmeo", "--out", "nowhere"]) == 2
-    assert "(demo, nca18650, nmc532aaa, paper, tiny)" in capsys.readouterr().err
+    assert "(demo, nca18650, nmc532aaa, operando, paper, tiny)" in capsys.readouterr().err
 
 
 def test_switching_everything_off_is_a_valid_beamtime(tmp_path):

@@ -31,7 +31,7 @@ rule correct_absorption:
                 "phase_set": cfg.fit.chosen()
                 and cfg.fit.chosen().model_dump(mode="json"),
                 "energy_kev": cfg.beam.energy_kev,
-                "parallax": cfg.fit.parallax,
+                "parallax": way_with_parallax(),
                 "settings": cfg.absorption.model_dump(
                     mode="json", exclude={"correct"}
                 ),

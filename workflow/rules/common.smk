@@ -126,6 +126,13 @@ def declared_span(scan):
     return abs(first.angle_step_deg) * first.n_projections
 
 
+def way_with_parallax():
+    """What correcting for absorption does about parallax: 'undo', 'widen' lines, or 'ignore' it."""
+    if cfg.reconstruct.parallax != "off":
+        return "undo"
+    return "widen" if cfg.fit.parallax else "ignore"
+
+
 def subset_volumes(suffix):
     """Input function: the volumes of every subset of a scan alone."""
     return lambda wildcards: [

@@ -30,7 +30,9 @@ def main(volume_store, sinogram_store, calibration, manifests, store, manifest, 
         level=settings["level"],
         variance=channel_noise(volume, sinogram) if settings["weights"] == "channel" else None,
         mask_threshold=settings["mask_threshold"],
-        widen=widening(volume, sinogram, calibration["poni"]) if settings["parallax"] else None,
+        widen=widening(volume, sinogram, calibration["poni"])
+        if settings["parallax"] and has_parallax(volume)
+        else None,
         most=settings["max_iterations"],
         progress=progress("fit", "block"),
     )
@@ -43,6 +45,11 @@ def main(volume_store, sinogram_store, calibration, manifests, store, manifest, 
         settings={"phase_set": phase_set, **settings},
         inputs={str(path): manifest_digest(path) for path in manifests},
     )
+
+
+def has_parallax(volume):
+    """Whether the volume was reconstructed as if there were none."""
+    return volume.attrs.get("parallax", "off") == "off"
 
 
 def widening(volume, sinogram, poni):
