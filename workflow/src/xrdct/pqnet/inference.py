@@ -191,7 +191,7 @@ def _noise_factor(ensemble, model, volume, mask, variance):
     # Where noise is stronger than the pattern the root hides some of it: this is a first guess.
     factor = float(np.median(ensemble.components.scores(patterns, given)))
     noise = _Noise(variance, factor, ensemble.scaling)
-    fitted = noise.refine(model, patterns, noise.predict(ensemble, patterns).values)
+    fitted = noise.refine(model, patterns, noise.predict(ensemble, patterns).values, more=0)
     return factor * float(np.median(fitted.chi2))
 
 

@@ -2,8 +2,11 @@
 
 The networks put the cells within a line's width of the truth; from there Fisher scoring needs two steps to the maximum
 of the likelihood, and its standard errors need no calibration. What the networks do not answer starts where every fit
-does; scales and background are solved for before the first step.
+does; scales and background are solved for before the first step. Where two steps leave more than noise, the start was too far
+far off, or the pattern is strange: there the fit goes on.
 """
+
+from dataclasses import fields
 
 import numpy as np
 
@@ -11,7 +14,10 @@ from ..fit.model import PatternModel
 from ..fit.solve import FitResult, fit_patterns
 from .scaling import Scaling
 
-STEPS = 2
+STEPS, MORE = 2, 10
+"""Steps of all parameters, and how many more there are where they leave too much."""
+TOO_MUCH = 3.0
+"""Standard deviations of χ² above what noise leaves."""
 SURE = 3.0
 """Standard errors by which a scale must stand above 0 for its phase to be there."""
 
@@ -35,8 +41,9 @@ def refine(
     variance: np.ndarray | None = None,
     extra: np.ndarray | float = 0.0,
     steps: int = STEPS,
+    more: int = MORE,
 ) -> FitResult:
-    """Fit from the networks' answers.
+    """Fit from the networks' answers; weights are those of the noise.
 
     Parameters
     ----------
@@ -46,14 +53,25 @@ def refine(
         Owner and parameter of each column, and the columns, shape (n_patterns, n_targets).
     variance, extra
         As for `fit_patterns`.
-    steps
-        Steps of all parameters.
+    steps, more
+        Steps of all parameters, and further ones where χ² is still too large.
     """
+    extra = np.broadcast_to(np.asarray(extra, dtype=float), len(patterns))
     start = start_from(model, targets, answers)
+    options = {"level": "full", "search": False}
     # The fit's own first step is of scales and background alone.
-    return fit_patterns(
-        model, patterns, start=start, level="full", variance=variance, extra=extra, search=False, most=1 + steps
-    )
+    found = fit_patterns(model, patterns, start=start, variance=variance, extra=extra, most=1 + steps, **options)
+    freedom = model.q.size - int(model.free(level="full").sum())
+    left = np.flatnonzero(found.chi2 > 1 + TOO_MUCH * np.sqrt(2 / freedom))
+    if not more or not left.size:
+        return found
+    again = fit_patterns(
+        model, patterns[left], start=found.parameters[left], extra=extra[left], most=1 + more,
+        variance=variance if np.ndim(variance) < 2 else variance[left], **options,
+    )  # fmt: skip
+    for item in fields(FitResult):
+        getattr(found, item.name)[left] = getattr(again, item.name)
+    return found
 
 
 def held_at_limit(scaling: Scaling, refined: FitResult) -> np.ndarray:
