@@ -18,7 +18,7 @@ from xrdct.pqnet.library import Recipe, draw_library, full_scales, stream_librar
 from xrdct.pqnet.network import LOG_WIDTHS, new_network
 from xrdct.pqnet.noise import POISSON, RECONSTRUCTED, add_noise, level_of
 from xrdct.pqnet.novelty import find_components, find_threshold
-from xrdct.pqnet.refine import refine
+from xrdct.pqnet.refine import largest_residual, refine
 from xrdct.pqnet.score import card_text, measure_card
 from xrdct.pqnet.seeds import Purpose, numpy_generator, torch_generator
 from xrdct.pqnet.task import grid_of, make_task, make_training
@@ -336,7 +336,8 @@ def alarms(ensemble, task):
         patterns = rng.poisson(np.maximum(clean, 0)).astype(float)
         prediction = ensemble.predict(patterns)
         refined = refine(task.model, patterns, task.scaling.targets, prediction.values)
-        return float(1 - is_in_range(ensemble, prediction, refined).mean())
+        local = largest_residual(task.model, patterns, refined)
+        return float(1 - is_in_range(ensemble, task.model, prediction, refined, local).mean())
 
     return measure
 

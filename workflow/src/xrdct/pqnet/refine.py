@@ -2,15 +2,17 @@
 
 The networks put the cells within a line's width of the truth; from there Fisher scoring needs two steps to the maximum
 of the likelihood, and its standard errors need no calibration. What the networks do not answer starts where every fit
-does; scales and background are solved for before the first step. Where two steps leave more than noise, the start was too far
-far off, or the pattern is strange: there the fit goes on.
+does; scales and background are solved for before the first step. Where two steps leave more than noise, the start was
+too far off, or the pattern is strange: there the fit goes on.
 """
 
 from dataclasses import fields
 
 import numpy as np
+from scipy.ndimage import convolve1d
 
 from ..fit.model import PatternModel
+from ..fit.newton import LEAST
 from ..fit.solve import FitResult, fit_patterns
 from .scaling import Scaling
 
@@ -74,10 +76,40 @@ def refine(
     return found
 
 
-def held_at_limit(scaling: Scaling, refined: FitResult) -> np.ndarray:
-    """Whether a cell that the networks answer for ended at a limit, its phase being there; (n_patterns,), bool."""
-    cells = np.flatnonzero(~scaling.is_scale)
-    places, owners = scaling.places[cells], scaling.places[scaling.owners[cells]]
-    errors = np.nan_to_num(refined.errors[:, owners], nan=np.inf)
-    there = refined.parameters[:, owners] > SURE * errors
-    return (refined.at_limit[:, places] & there).any(axis=1)
+def held_at_limit(model: PatternModel, scaling: Scaling, refined: FitResult) -> np.ndarray:
+    """Whether a phase whose cell the networks answer for is there and at a limit, shape (n_patterns,), bool.
+
+    At a limit is a cell that ended at one, and a size that ended at the smallest: lines are wider than any allowed.
+    """
+    held = np.zeros(len(refined.parameters), dtype=bool)
+    for owner in {owner for owner, name in scaling.targets if name != "scale"}:
+        scale, size = model.place(owner, "scale"), model.place(owner, "1/size")
+        there = refined.parameters[:, scale] > SURE * np.nan_to_num(refined.errors[:, scale], nan=np.inf)
+        cells = [model.place(*target) for target in scaling.targets if target[0] == owner and target[1] != "scale"]
+        widest = refined.at_limit[:, size] & (refined.parameters[:, size] > model.start[size])
+        held |= there & (refined.at_limit[:, cells].any(axis=1) | widest)
+    return held
+
+
+def largest_residual(
+    model: PatternModel,
+    patterns: np.ndarray,
+    refined: FitResult,
+    *,
+    variance: np.ndarray | None = None,
+    extra: np.ndarray | float = 0.0,
+) -> np.ndarray:
+    """How far the pattern leaves the fit at one place, in standard deviations, shape (n_patterns,).
+
+    Residuals are averaged with the weights of a line of the instrument's width: one line that no phase explains hardly
+    changes χ², but stands out here. `variance` and `extra` as for `refine`.
+    """
+    fitted = model.patterns(refined.parameters, extra=extra)
+    if variance is None:
+        variance = np.maximum(fitted, LEAST * patterns.mean(axis=1, keepdims=True))
+    width = float(np.median(model.profile.fwhm_q(model.q))) / (model.q[1] - model.q[0]) / np.sqrt(8 * np.log(2))
+    reach = max(1, int(np.ceil(3 * width)))
+    line = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    line /= np.sqrt((line**2).sum())
+    pulls = (patterns - fitted) / np.sqrt(np.maximum(variance, 1e-30))
+    return np.abs(convolve1d(pulls, line, axis=1, mode="constant")).max(axis=1)
