@@ -21,6 +21,7 @@ include: "workflow/rules/absorption.smk"
 include: "workflow/rules/denoise.smk"
 include: "workflow/rules/dlsr.smk"
 include: "workflow/rules/pqnet.smk"
+include: "workflow/rules/beamtime.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -41,6 +42,7 @@ rule all:
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset
         else [],
+        beamtime_results() if cfg.beamtime.apply else [],
 
 
 onsuccess:

@@ -23,8 +23,8 @@ rule correct_absorption:
         "../../envs/core.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=120,
+        mem_mb=memory("correct_absorption"),
+        runtime=minutes(120),
     params:
         cfg=canonical_json(
             {

@@ -18,6 +18,7 @@ from snakemake.exceptions import WorkflowError
 from xrdct import config as settings
 from xrdct.errors import XrdctError
 from xrdct.io.frames import files_behind, raw_path, series_stamp
+from xrdct.needs import extent_of, memory_mib
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
 from xrdct.record import record_run, write_record
@@ -59,6 +60,21 @@ def raw_file(name):
 def script_hash(name):
     """Hash of a stage's script and of the modules behind it."""
     return code_hash(Path(workflow.basedir) / "workflow" / "scripts" / f"{name}.py")
+
+
+def memory(rule):
+    """Resource function: MiB for a job of a rule, by the size of its scan, and more at every further attempt."""
+
+    def needed(wildcards, threads, attempt):
+        extent = extent_of(subsets_of(scans, wildcards.scan), cfg.integrate.n_bins)
+        return memory_mib(rule, extent, threads=threads) * attempt
+
+    return needed
+
+
+def minutes(most):
+    """Resource function: the time after which a job is lost, and more at every further attempt."""
+    return lambda wildcards, attempt: most * attempt
 
 
 def frame_files(wildcards):
@@ -131,6 +147,29 @@ def way_with_parallax():
     if cfg.reconstruct.parallax != "off":
         return "undo"
     return "widen" if cfg.fit.parallax else "ignore"
+
+
+def beamtime_scans():
+    """What the table says of every scan as a whole."""
+    columns = {"scan", "sample", "cycle", "state", "voltage_V"}
+    return [
+        subsets_of(scans, scan)[0].model_dump(mode="json", include=columns)
+        for scan in scan_names(scans)
+    ]
+
+
+def final_fits(suffix):
+    """Stores or manifests of the last fit of every scan."""
+    return [
+        fitted(suffix).format(scan=scan, stage=final_stage())
+        for scan in scan_names(scans)
+    ]
+
+
+def beamtime_results():
+    """What is made of all scans together."""
+    unrolled = rules.draw_unrolled.output if cfg.beamtime.unroll else []
+    return [*rules.draw_beamtime.output, *unrolled]
 
 
 def subset_volumes(suffix):

@@ -81,17 +81,18 @@ def first_fit(model, volume, sinogram, settings):
 def to_dataset(found, first, volume):
     """The form of a fit; Rwp and χ² are those of the whole sinogram, the same in every voxel."""
     model, n = first.model, len(found.values)
-    mean = found.values.mean(axis=0, keepdims=True)
-    everywhere = np.ones(n)
+    mean, everywhere = found.values.mean(axis=0, keepdims=True), np.ones(n)
+    # Maps hold what every voxel has for itself, as those of a fit do; what all share is in the attributes.
+    own = np.isin(np.arange(len(model.names)), found.unknowns.local)
     near = 1e-6 * np.where(np.isfinite(model.high), model.high - model.low, 0)
-    at_limit = (near > 0) & ((found.values <= model.low + near) | (found.values >= model.high - near))
+    at_limit = own & (near > 0) & ((found.values <= model.low + near) | (found.values >= model.high - near))
     voxels = FitResult(
         found.values,
-        found.errors,
+        np.where(own, found.errors, np.nan),
         found.rwp * everywhere,
         found.reduced_chi2 * everywhere,
         np.full(n, found.solution.converged),
-        at_limit & np.isin(np.arange(len(model.names)), found.unknowns.places),
+        at_limit,
     )
     whole = FitResult(mean, mean * np.nan, voxels.rwp[:1], voxels.chi2[:1], voxels.converged[:1], voxels.at_limit[:1])
     dataset = fit_dataset(VoxelFit(model, first.mask, whole, first.mean_pattern, voxels), volume)
@@ -100,8 +101,15 @@ def to_dataset(found, first, volume):
         source="dlsr",
         converged=int(found.solution.converged),
         smooth=found.smooth,
+        shared=json.dumps(shared_parameters(found, model)),
         held_out_chi2=json.dumps({str(weight): value for weight, value in found.held_out.items()}),
     )
+
+
+def shared_parameters(found, model):
+    """Value and standard error of what all voxels share, by phase and parameter; None where it was not asked for."""
+    errors = np.where(np.isfinite(found.errors[0]), found.errors[0], None)
+    return {" ".join(model.names[k]): [float(found.values[0, k]), errors[k]] for k in found.unknowns.shared}
 
 
 if __name__ == "__main__":

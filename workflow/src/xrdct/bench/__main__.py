@@ -14,6 +14,7 @@ BENCHES = {
     "denoise": "denoise",
     "first-way": "first_way",
     "integration": "integration",
+    "parallax": "parallax",
     "pqnet": "pqnet",
     "reconstruction": "reconstruction",
     "twin": "twin",

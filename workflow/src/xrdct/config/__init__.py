@@ -3,7 +3,7 @@
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
 Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
-`dlsr`, `pqnet`, `maps`.
+`dlsr`, `pqnet`, `beamtime`, `maps`.
 """
 
 import json
@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from .absorption import Absorption, Casing, Fill
 from .base import PlainName, Positive, Section
 from .beamline import Beam, Calibrate, Detector, Raw
+from .beamtime import Beamtime
 from .denoise import Denoise
 from .dlsr import Dlsr
 from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
@@ -28,6 +29,7 @@ __all__ = [
     "Absorption",
     "Assemble",
     "Beam",
+    "Beamtime",
     "Calibrate",
     "Casing",
     "Config",
@@ -74,6 +76,7 @@ class Config(Section):
     denoise: Denoise = Denoise()
     pqnet: PqNet = PqNet()
     dlsr: Dlsr = Dlsr()
+    beamtime: Beamtime = Beamtime()
     report: Report = Report()
 
     @model_validator(mode="after")
@@ -155,6 +158,19 @@ class Config(Section):
         chosen = self.fit.chosen()
         if self.pqnet.apply and chosen is None:
             raise ValueError("pqnet.apply needs a phase set: choose fit.preset or fit.phase_set")
+        return self
+
+    @model_validator(mode="after")
+    def _beamtime_has_phases(self):
+        chosen = self.fit.chosen()
+        if not self.beamtime.apply:
+            return self
+        if chosen is None:
+            raise ValueError("beamtime.apply needs the maps of a fit: choose fit.preset or fit.phase_set")
+        names = [one.name for one in (*chosen.phases, *chosen.peaks)]
+        unknown = sorted(self.beamtime.phases_named() - set(names))
+        if unknown:
+            raise ValueError(f"beamtime: {', '.join(unknown)} is no phase of the fit ({', '.join(names)})")
         return self
 
 

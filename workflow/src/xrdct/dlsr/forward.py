@@ -76,6 +76,8 @@ class Forward:
         )
         self._there = axis.from_q().T.astype(np.float32)
         seen = slice(self.beam.padding, axis.n_bins - self.beam.padding)
+        if seen.stop - seen.start < 4:
+            raise FitError("the range of the phase set is too narrow: parallax moves every line out of it")
         edges = axis.mapped_edges[seen.start : seen.stop + 1]
         self.used = (q - width / 2 >= edges[0]) & (q + width / 2 <= edges[-1])
         if self.used.sum() < 4:

@@ -115,11 +115,11 @@ def write_store(
         Checksum or fingerprint of every input by name, recorded.
     """
     check_form(dataset, kind, origin=str(store))
-    complete = dataset.assign_attrs(_stamp(dataset.attrs, kind, settings, inputs))
+    complete = dataset.assign_attrs(stamp(dataset.attrs, kind, settings, inputs))
     encoding = {name: _encoding(v.dims, v.shape, kind) for name, v in complete.data_vars.items()}
     with replaced_when_whole(store) as partial:
         complete.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-    _write_manifest(content_hashes(complete), store, manifest, kind)
+    write_manifest(content_hashes(complete), store, manifest, kind)
 
 
 class GrowingStore:
@@ -167,7 +167,7 @@ class GrowingStore:
         self.done = self._rows_done()
         """Rows of the first dim that are in."""
         if not self.done:
-            self._create(arrays, coords, _stamp(attrs, kind, settings, inputs))
+            self._create(arrays, coords, stamp(attrs, kind, settings, inputs))
         self._group = zarr.open_group(self._partial, mode="r+")
 
     def append(self, values: dict[str, np.ndarray]) -> None:
@@ -195,7 +195,7 @@ class GrowingStore:
         content = content_hashes(dataset)
         remove(self.store)
         self._partial.rename(self.store)
-        _write_manifest(content, self.store, self.manifest, self.kind)
+        write_manifest(content, self.store, self.manifest, self.kind)
         remove(self._progress)
 
     def discard(self) -> None:
@@ -333,13 +333,13 @@ def _open(store):
         return xr.open_zarr(store, consolidated=False, chunks=None)
 
 
-def _stamp(attrs, kind, settings, inputs):
+def stamp(attrs, kind, settings, inputs):
     """A store's own attributes with its kind, format and provenance."""
     provenance = {"settings": settings, "inputs": inputs, "xrdct": __version__, "git_revision": git_revision()}
     return {"kind": kind, "format": FORMAT, **attrs, "provenance": json.dumps(provenance, sort_keys=True)}
 
 
-def _write_manifest(content, store, manifest, kind):
+def write_manifest(content, store, manifest, kind):
     text = json.dumps({"store": Path(store).name, "kind": kind, "format": FORMAT, "sha256": content}, indent=1)
     with replaced_when_whole(manifest) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
