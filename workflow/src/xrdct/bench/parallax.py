@@ -161,10 +161,10 @@ def _image(found: Refined, mask: np.ndarray, place: int) -> np.ndarray:
 
 
 def _errors(way: str, cell: ThickCell, a: np.ndarray, c: np.ndarray) -> dict[str, float]:
-    """Errors in the layers, and the largest relative shift of a grain."""
+    """Errors in the layers, and the relative shift of isolated grains (root mean square)."""
     layers = (cell.nca > 0.5) & ~cell.grains
     errors = {f"{way} {edge}": value for edge, value in lattice_errors(cell, a, c, where=layers).items()}
-    return errors | {f"{way} grains": float(np.nanmax(np.abs((a / cell.a - 1)[cell.grains])))}
+    return errors | {f"{way} grains": float(np.sqrt(np.nanmean((a / cell.a - 1)[cell.grains] ** 2)))}
 
 
 def _worst_region(cell: ThickCell, image: np.ndarray, edge: str) -> float:
