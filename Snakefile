@@ -20,6 +20,8 @@ include: "workflow/rules/fit.smk"
 include: "workflow/rules/absorption.smk"
 include: "workflow/rules/denoise.smk"
 include: "workflow/rules/dlsr.smk"
+include: "workflow/rules/pqnet.smk"
+include: "workflow/rules/beamtime.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -34,6 +36,14 @@ rule all:
         expand(rules.draw_absorption.output, scan=scan_names(scans))
         if cfg.absorption.correct
         else [],
+        expand(rules.draw_pqnet.output, scan=scan_names(scans), stage=final_stage())
+        if cfg.pqnet.apply
+        else [],
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset
         else [],
+        beamtime_results() if cfg.beamtime.apply else [],
+
+
+onsuccess:
+    save_record()

@@ -19,8 +19,8 @@ rule reconstruct:
         "../../envs/gpu.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=240,
+        mem_mb=memory("reconstruct"),
+        runtime=minutes(240),
     params:
         cfg=lambda wildcards: canonical_json(
             {

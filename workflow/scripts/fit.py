@@ -7,27 +7,32 @@ import numba
 import numpy as np
 
 from xrdct.config import PhaseSetSettings
-from xrdct.fit.dataset import fit_dataset
+from xrdct.fit.dataset import channel_noise, fit_dataset
 from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel
+from xrdct.fit.parallax import parallax_width
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.io.calibration import read_profile
+from xrdct.io.poni import read_poni
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
 
 log = logging.getLogger("xrdct.fit")
 
 
-def main(volume_store, sinogram_store, profile_file, manifests, store, manifest, *, phase_set, settings):
+def main(volume_store, sinogram_store, calibration, manifests, store, manifest, *, phase_set, settings):
     volume, sinogram = read_store(volume_store, "volume"), read_store(sinogram_store, "sinogram")
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
-    model = PatternModel(phases, volume.q.values, read_profile(profile_file))
+    model = PatternModel(phases, volume.q.values, read_profile(calibration["profile"]))
     found = fit_volume(
         model,
         volume.intensity.values,
         level=settings["level"],
-        variance=noise_of(volume, sinogram) if settings["weights"] == "channel" else None,
+        variance=channel_noise(volume, sinogram) if settings["weights"] == "channel" else None,
         mask_threshold=settings["mask_threshold"],
+        widen=widening(volume, sinogram, calibration["poni"])
+        if settings["parallax"] and has_parallax(volume)
+        else None,
         most=settings["max_iterations"],
         progress=progress("fit", "block"),
     )
@@ -42,11 +47,21 @@ def main(volume_store, sinogram_store, profile_file, manifests, store, manifest,
     )
 
 
-def noise_of(volume, sinogram):
-    """Relative variance of each channel: of the denoised voxels where they are, else of the sinogram."""
-    if "spread" in volume:
-        return (volume.spread**2).mean(("y", "x")).values
-    return sinogram.variance.mean(("angle", "position")).values
+def has_parallax(volume):
+    """Whether the volume was reconstructed as if there were none."""
+    return volume.attrs.get("parallax", "off") == "off"
+
+
+def widening(volume, sinogram, poni):
+    """From a map of what scatters to what parallax adds to the width of lines, relative to q."""
+    geometry = {"step_mm": volume.attrs["voxel_mm"], "distance_mm": 1e3 * read_poni(poni).dist}
+
+    def widen(amount):
+        width = parallax_width(amount, sinogram.angle.values, **geometry)
+        log.info("parallax widens lines by up to %.2f %% of q (FWHM)", 100 * np.percentile(width, 99))
+        return width
+
+    return widen
 
 
 def tell(found):
@@ -71,7 +86,7 @@ if __name__ == "__main__":
         main(
             snakemake.input.volume,
             snakemake.input.sinogram,
-            snakemake.input.profile,
+            {name: snakemake.input[name] for name in ("profile", "poni")},
             [snakemake.input.volume_manifest, snakemake.input.sinogram_manifest],
             snakemake.output.store,
             snakemake.output.manifest,

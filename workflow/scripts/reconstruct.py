@@ -24,7 +24,7 @@ def main(sinogram_store, sinogram_manifest, store, manifest, *, settings, stage=
         sinogram = sinogram.isel(angle=sinogram.subset.values == int(stage.removeprefix("subset")))
     volume = plain(sinogram, settings) if settings["parallax"] == "off" else tilted(sinogram, settings, geometry)
     write_store(
-        to_dataset(volume, sinogram, stage),
+        to_dataset(volume, sinogram, stage).assign_attrs(parallax=settings["parallax"]),
         store,
         manifest,
         kind="volume",

@@ -3,7 +3,7 @@
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
 Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
-`dlsr`, `maps`.
+`dlsr`, `pqnet`, `beamtime`, `maps`.
 """
 
 import json
@@ -16,17 +16,20 @@ from ..errors import ConfigError
 from .absorption import Absorption, Casing, Fill
 from .base import PlainName, Positive, Section
 from .beamline import Beam, Calibrate, Detector, Raw
+from .beamtime import Beamtime
 from .denoise import Denoise
 from .dlsr import Dlsr
 from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
 from .maps import PRESETS, Report, Window, Windows
+from .pqnet import PqNet, PqNetLibrary
 
 __all__ = [
     "PRESETS",
     "Absorption",
     "Assemble",
     "Beam",
+    "Beamtime",
     "Calibrate",
     "Casing",
     "Config",
@@ -40,6 +43,8 @@ __all__ = [
     "PhaseSettings",
     "PlainName",
     "Positive",
+    "PqNet",
+    "PqNetLibrary",
     "Raw",
     "Reconstruct",
     "Report",
@@ -69,8 +74,26 @@ class Config(Section):
     fit: Fit = Fit()
     absorption: Absorption = Absorption()
     denoise: Denoise = Denoise()
+    pqnet: PqNet = PqNet()
     dlsr: Dlsr = Dlsr()
+    beamtime: Beamtime = Beamtime()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _some_windows(self):
+        if not self.windows.all():
+            raise ValueError("windows: nothing would be mapped; give `preset`, or at least one window")
+        return self
+
+    @model_validator(mode="after")
+    def _cor_q_inside(self):
+        chosen, low, high = self.assemble.cor_q, self.integrate.q_min, self.integrate.q_max
+        if chosen is not None and not low <= chosen[0] < chosen[1] <= high:
+            raise ValueError(
+                f"assemble.cor_q ({chosen[0]}–{chosen[1]} 1/Å) must rise and lie inside integrate.q_min–q_max "
+                f"({low}–{high} 1/Å)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _windows_inside(self):
@@ -128,6 +151,26 @@ class Config(Section):
         names = [phase.name for phase in chosen.phases]
         if casing is not None and casing.phase not in names:
             raise ValueError(f"absorption.casing: {casing.phase!r} is no phase of the fit ({', '.join(names)})")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_have_phases(self):
+        chosen = self.fit.chosen()
+        if self.pqnet.apply and chosen is None:
+            raise ValueError("pqnet.apply needs a phase set: choose fit.preset or fit.phase_set")
+        return self
+
+    @model_validator(mode="after")
+    def _beamtime_has_phases(self):
+        chosen = self.fit.chosen()
+        if not self.beamtime.apply:
+            return self
+        if chosen is None:
+            raise ValueError("beamtime.apply needs the maps of a fit: choose fit.preset or fit.phase_set")
+        names = [one.name for one in (*chosen.phases, *chosen.peaks)]
+        unknown = sorted(self.beamtime.phases_named() - set(names))
+        if unknown:
+            raise ValueError(f"beamtime: {', '.join(unknown)} is no phase of the fit ({', '.join(names)})")
         return self
 
 

@@ -8,8 +8,8 @@ from .maps import VoxelFit
 UNITS = {"scale": "1", "weight_fraction": "1", "a": "angstrom", "b": "angstrom", "c": "angstrom", "size": "nm"}
 
 
-def fit_dataset(found: VoxelFit, volume: xr.Dataset) -> xr.Dataset:
-    """A fit in the form of its store: one map per phase, on the axes of the volume."""
+def fit_dataset(found: VoxelFit, volume: xr.Dataset, *, source: str = "fit") -> xr.Dataset:
+    """A fit in the form of its store: one map per phase, on the axes of the volume; `source` says how it was made."""
     dims = ("phase", "y", "x")
     data = {name: (dims, found.phase_maps(name), {"units": UNITS[name]}) for name in ("scale", "a", "b", "c", "size")}
     data |= {
@@ -31,15 +31,26 @@ def fit_dataset(found: VoxelFit, volume: xr.Dataset) -> xr.Dataset:
     }
     return xr.Dataset(
         data,
-        coords={
-            "phase": ("phase", np.array(found.model.phases.names, dtype=np.dtypes.StringDType())),
-            "density": ("phase", _densities(found.model.phases), {"units": "g/cm^3"}),
-            "q": ("q", found.model.q, {"units": "1/angstrom"}),
-            "y": volume.y,
-            "x": volume.x,
-        },
-        attrs={"source": "fit", "voxel_mm": volume.attrs["voxel_mm"], "mean_rwp": float(found.mean.rwp[0])},
+        coords=map_coords(found, volume) | {"q": ("q", found.model.q, {"units": "1/angstrom"})},
+        attrs={"source": source, "voxel_mm": volume.attrs["voxel_mm"], "mean_rwp": float(found.mean.rwp[0])},
     )
+
+
+def map_coords(found: VoxelFit, volume: xr.Dataset) -> dict:
+    """Coordinates of maps: names and densities of the phases and peaks, and where the voxels are."""
+    return {
+        "phase": ("phase", np.array(found.model.phases.names, dtype=np.dtypes.StringDType())),
+        "density": ("phase", _densities(found.model.phases), {"units": "g/cm^3"}),
+        "y": volume.y,
+        "x": volume.x,
+    }
+
+
+def channel_noise(volume: xr.Dataset, sinogram: xr.Dataset) -> np.ndarray:
+    """Relative variance of each channel, shape (n_q,): of the denoised voxels where they are, else of the sinogram."""
+    if "spread" in volume:
+        return (volume.spread**2).mean(("y", "x")).values
+    return sinogram.variance.mean(("angle", "position")).values
 
 
 def _densities(phases):

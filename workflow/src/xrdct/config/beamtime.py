@@ -1,0 +1,161 @@
+"""Settings of what is said about the whole beamtime: co-registration, regions, evolution, the unrolled cell."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from .base import PlainName, Positive, Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[float, float]
+
+
+class Strong(Section):
+    """Where the map of a phase's scale is strong."""
+
+    phase: PlainName
+    """Phase of the fit."""
+    above: Share | None = None
+    """From this share of its highest value on; null: no lower limit."""
+    below: Share | None = None
+    """Up to this share of its highest value; null: no upper limit."""
+
+
+class Distance(Section):
+    """A distance from the largest connected part of a phase, such as a tab."""
+
+    phase: PlainName
+    """Phase of the fit."""
+    above: Share = 0.5
+    """It is where its scale reaches this share of its highest value."""
+    mm: Range
+    """From and to, in mm."""
+
+
+class Region(Section):
+    """Voxels for which every condition holds. A region is the same on the common grid for all scans."""
+
+    name: PlainName
+    """Name of the region."""
+    strong: tuple[Strong, ...] = ()
+    """Phases that are strong, or weak, there."""
+    radius_mm: Range | None = None
+    """Distance from the centre of the cell."""
+    azimuth_deg: Range | None = None
+    """Direction from the centre of the cell, counter-clockwise from +x; from > to crosses 0°."""
+    distance: Distance | None = None
+    """Distance from something."""
+    mask: str | None = None
+    """Image (NPY, TIFF or PNG) of the common grid, row 0 at the largest y; what is not 0 belongs to the region. The
+    viewer writes such masks."""
+    scan: PlainName | None = None
+    """Scan whose maps `strong` and `distance` look at; null: the mean over all scans."""
+
+    @model_validator(mode="after")
+    def _says_something(self):
+        if not (self.strong or self.radius_mm or self.azimuth_deg or self.distance or self.mask):
+            raise ValueError(f"region {self.name!r} has no condition: give strong, radius_mm, azimuth_deg, …")
+        return self
+
+
+class Clusters(Section):
+    """Regions that the data divide themselves into: k-means on the lattice parameters of a phase."""
+
+    phase: PlainName
+    """Phase whose a and c are fitted in every voxel."""
+    count: Annotated[int, Field(ge=2, le=9)] = 3
+    """How many; they are called PHASE-1, PHASE-2, … in the order of c."""
+    scan: PlainName | None = None
+    """Scan to look at; null: the last one, where a cell that was not charged everywhere shows it."""
+
+
+# NCA 18650 paper, figures 4 and 5: the lithiation of the anode is heterogeneous (HL: highly lithiated, DL: delithiated,
+# IN: inner windings), the cathode's cells are told apart by place (ROI1: bulk, ROI2: inner windings, ROI3: beside the
+# aluminium tab). The papers drew them by hand; here are rules that say the same.
+PRESETS = {
+    "nca18650": [
+        {"name": "HL", "strong": [{"phase": "LiC6", "above": 0.35}]},
+        {"name": "DL", "strong": [{"phase": "LiC30plus", "above": 0.35}]},
+        {"name": "IN", "radius_mm": [1.7, 3.0]},
+        {
+            "name": "ROI1",
+            "strong": [{"phase": "NCA", "above": 0.35}],
+            "radius_mm": [3.0, 8.6],
+            "distance": {"phase": "Al", "above": 0.8, "mm": [1.0, 99.0]},
+        },
+        {"name": "ROI2", "strong": [{"phase": "NCA", "above": 0.35}], "radius_mm": [1.7, 3.0]},
+        {
+            "name": "ROI3",
+            "strong": [{"phase": "NCA", "above": 0.35}],
+            "distance": {"phase": "Al", "above": 0.8, "mm": [0.0, 1.0]},
+        },
+    ]
+}
+
+
+class Unroll(Section):
+    """The cell with its windings straightened."""
+
+    casing: PlainName
+    """Phase of the casing, whose circle is the start."""
+    layer: PlainName
+    """Phase that marks the spiral: the foil of one electrode (Cu or Al)."""
+    pitch_mm: Annotated[tuple[Positive, Positive], Field(min_length=2, max_length=2)]
+    """Between which values the distance from winding to winding is looked for."""
+    radius_mm: Range
+    """Between which radii the windings lie."""
+    phases: tuple[PlainName, ...] = ()
+    """What is shown unrolled; empty: all phases but the casing."""
+
+
+class Beamtime(Section):
+    """All scans together."""
+
+    apply: bool = False
+    """Whether the fits of all scans are put on one grid; needs a phase set in `fit`."""
+    reference: PlainName | None = None
+    """Scan to whose place the others are turned and shifted; null: the first of the table."""
+    register_by: tuple[PlainName, ...] = ()
+    """Phases that the charge does not change (foils, casing, tabs), by whose scales scans are registered; empty: the
+    sum of all."""
+    max_rotation_deg: Annotated[float, Field(ge=0, le=180)] = 20
+    """Turns within ± this are tried."""
+    groups: dict[PlainName, tuple[PlainName, ...]] = {}
+    """Phases of one electrode by its name: their shares sum to 1. Phases in no group have shares of everything."""
+    least_scale: Share = 0.1
+    """A voxel has a share, or a cell, of a phase where its scale (its group's) is above this share of its highest
+    value and above three standard errors."""
+    preset: PlainName | None = None
+    """Regions of a paper: nca18650."""
+    regions: tuple[Region, ...] = ()
+    """Further regions."""
+    clusters: Clusters | None = None
+    """Regions by k-means; null: none."""
+    unroll: Unroll | None = None
+    """The unrolled cell; null: no such figure."""
+
+    def all_regions(self) -> list[Region]:
+        """The preset's regions followed by the user's own."""
+        return [Region.model_validate(region) for region in PRESETS.get(self.preset, [])] + list(self.regions)
+
+    @model_validator(mode="after")
+    def _known_preset_and_single_names(self):
+        if self.preset is not None and self.preset not in PRESETS:
+            raise ValueError(f"no preset of regions is called {self.preset!r}, only {', '.join(PRESETS)}")
+        names = ["whole", *(region.name for region in self.all_regions())]
+        double = sorted({name for name in names if names.count(name) > 1})
+        if double:
+            raise ValueError(f"two regions are called {', '.join(double)} ('whole' is always there)")
+        return self
+
+    def phases_named(self) -> set[str]:
+        """Every phase that the section speaks of."""
+        regions = self.all_regions()
+        named = {phase for group in self.groups.values() for phase in group} | set(self.register_by)
+        named |= {one.phase for region in regions for one in region.strong}
+        named |= {region.distance.phase for region in regions if region.distance}
+        if self.clusters:
+            named.add(self.clusters.phase)
+        if self.unroll:
+            named |= {self.unroll.casing, self.unroll.layer, *self.unroll.phases}
+        return named
