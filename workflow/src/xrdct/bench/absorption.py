@@ -74,7 +74,7 @@ def measure() -> list[Mark]:
         run(whole, "casing")
         marks += maps_and_rays(whole, "v4p20", "casing", held=False)
         make(flat, ["v2p65", "v4p20"], {"artefacts": {"parallax": {"strength": 0}}})
-        run(flat, "transmission")
+        run(flat, "transmission", parallax=False)
         return [*marks, *table(flat, "v2p65"), *table(flat, "v4p20"), *table(whole, "v4p20", parallax=True)]
 
 
@@ -87,13 +87,13 @@ def make(folder: Path, scans: list[str], changes: dict) -> None:
     call("xrdct", "simulate", folder / "cell.yaml", *chosen, "--out", folder)
 
 
-def run(folder: Path, factor: str) -> None:
+def run(folder: Path, factor: str, *, parallax: bool = True) -> None:
     """The workflow up to the fit of the corrected volume, with the absolute factor from `factor`."""
     config = folder / f"{factor}.yaml"
     # The strip ends at 3.42 1/Å, and the electrolyte's halo needs a background that bends.
     phases = read_preset("nca-13").model_copy(update={"name": "nca-13-to-3.36", "q_max": 3.36, "background_degree": 5})
     chosen = {
-        "fit": {"phase_set": phases.model_dump(mode="json")},
+        "fit": {"phase_set": phases.model_dump(mode="json"), "parallax": parallax},
         "absorption": CONFIG["absorption"] | {"factor": factor},
     }
     config.write_text(yaml.safe_dump(CONFIG | chosen), encoding="utf-8")
@@ -128,7 +128,7 @@ def maps_and_rays(folder: Path, scan: str, factor: str, *, held: bool = True) ->
     hole = (radius >= HOLE[0]) & (radius < HOLE[1])
     difference = (found.mu.values[hole].mean() - truth.mu.values[hole].mean()) / truth.mu.values[radius < 9.5].mean()
     marks.append(limit(f"{factor}: µ, hole, of the mean µ of the cell", 3, 100 * abs(difference), "%"))
-    through = truth.transmission.values[np.argsort(truth.angle.values)]
+    through = true_transmission(folder, scan, truth)
     crossed = through < 0.99
     error = found.transmission.values[crossed] / through[crossed] - 1
     marks.append(
@@ -148,6 +148,15 @@ def maps_and_rays(folder: Path, scan: str, factor: str, *, held: bool = True) ->
     error = found.attrs["zero_order_error"]
     rms = float(error.split("rms error ")[1].split(" %")[0])
     return [*marks, limit(f"{factor}: zero-order error, as printed (rms)", 2, rms, "%")]
+
+
+def true_transmission(folder: Path, scan: str, truth: xr.Dataset) -> np.ndarray:
+    """Transmission of the rays where the play of the motor put them, (angle, position)."""
+    nominal = truth.transmission.values[np.argsort(truth.angle.values)]
+    sinogram = read_store(folder / "results" / scan / "assemble" / "sinogram.zarr", "sinogram")
+    shift = sinogram.attrs["cor"] + sinogram.offset.values - truth.cor.item()
+    columns = np.arange(nominal.shape[1])
+    return np.array([np.interp(columns - own, columns, line) for own, line in zip(shift, nominal, strict=True)])
 
 
 def rings(scale: np.ndarray, known: np.ndarray, radius: np.ndarray) -> np.ndarray:
