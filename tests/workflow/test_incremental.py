@@ -22,7 +22,7 @@ MODULES = {
     "figures.py": {"calibrate", "integrate"} | AFTER_ASSEMBLY,  # calibrate draws its picture itself
     "sinogram.py": AFTER_ASSEMBLY,
     "windows.py": {"map_windows", "draw_scan", "draw_overview"},
-    "kernels/native.c": {"calibrate", "integrate"} | AFTER_ASSEMBLY,
+    "kernels/native.c": {"integrate"} | AFTER_ASSEMBLY,
     "fit/solve.py": set(),  # no fit in this beamtime
 }
 
