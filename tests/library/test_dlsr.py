@@ -22,6 +22,7 @@ from xrdct.errors import ConfigError, FitError
 from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
+from xrdct.io.checkpoint import Checkpoint
 from xrdct.reconstruction.backend import reconstruct
 from xrdct.reconstruction.parallax import reconstruct_with_parallax
 
@@ -242,6 +243,25 @@ class TestRefine:
             assert np.isnan(found.errors).all()
             least[distance] = found.held_out[found.smooth]
         assert least[DISTANCE_MM] < 0.7 * least[np.inf]
+
+    def test_a_search_that_was_stopped_goes_on_where_it_was(self, chain, data, start, refined, tmp_path):
+        used, variance = data[..., chain.used], np.maximum(data, 1)[..., chain.used]
+        kept = Checkpoint(tmp_path / "c.npz", "this work")
+        options = {"phases": ("NCA",), "smooth": 1.0, "samples": 0, "checkpoint": kept}
+        stopped = refine(chain, used, variance, start, most=3, **options)
+        assert not stopped.solution.converged
+        weight, vector = kept.load()
+        assert weight == 1.0
+        np.testing.assert_array_equal(vector, stopped.solution.vector)
+        # Settings are in the key; a checkpoint of other work is not taken up.
+        assert Checkpoint(kept.path, "other work").load() is None
+        gone_on = refine(chain, used, variance, flat(start, chain), most=40, **options)
+        assert gone_on.solution.steps < refined[0].solution.steps
+        assert gone_on.solution.chi2 == pytest.approx(refined[0].solution.chi2, rel=5e-4)
+        kept.path.write_bytes(b"PK half of a file")
+        assert kept.load() is None
+        kept.remove()
+        assert kept.load() is None
 
     def test_a_sinogram_of_another_shape_is_refused(self, chain, data, start):
         with pytest.raises(FitError, match="expected a sinogram"):

@@ -24,6 +24,8 @@ rule refine_dlsr:
         mem_mb=lambda wildcards, attempt: 24000 * attempt,
         runtime=600,
     params:
+        # Hours of steps are not lost with a killed job; removed when the maps are written.
+        checkpoint="results/{scan}/dlsr/checkpoint.npz",
         cfg=canonical_json(
             {
                 "phase_set": cfg.fit.chosen()

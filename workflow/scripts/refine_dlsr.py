@@ -15,6 +15,7 @@ from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.fit.solve import FitResult
 from xrdct.io.calibration import read_profile
+from xrdct.io.checkpoint import Checkpoint
 from xrdct.io.poni import read_poni
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
@@ -23,7 +24,7 @@ from xrdct.reconstruction.parallax import distance_and_wavelength
 log = logging.getLogger("xrdct.dlsr")
 
 
-def main(inputs, manifests, store, manifest, *, phase_set, fit_settings, settings):
+def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_settings, settings):
     sinogram, volume = read_store(inputs["sinogram"], "sinogram"), read_store(inputs["volume"], "volume")
     phases, profile = load_phase_set(PhaseSetSettings.model_validate(phase_set)), read_profile(inputs["profile"])
     first = first_fit(PatternModel(phases, volume.q.values, profile), volume, sinogram, fit_settings)
@@ -40,6 +41,8 @@ def main(inputs, manifests, store, manifest, *, phase_set, fit_settings, setting
     )
     mapped = settings["phases"] or [phase.name for phase in phases.phases if phase.per_voxel]
     log.info("%s", chain.cost())
+    digests = {str(path): manifest_digest(path) for path in manifests}
+    kept = Checkpoint(checkpoint, json.dumps([phase_set, fit_settings, settings, digests], sort_keys=True))
     used = sinogram.isel(q=np.flatnonzero(chain.used))
     found = refine(
         chain,
@@ -52,6 +55,7 @@ def main(inputs, manifests, store, manifest, *, phase_set, fit_settings, setting
         most=settings["max_iterations"],
         samples=settings["samples"],
         seed=settings["seed"],
+        checkpoint=kept,
         progress=progress("dlsr", "step"),
     )
     log.info("reduced chi2 %.3f, Rwp %.2f %%, prior %g", found.reduced_chi2, 100 * found.rwp, found.smooth)
@@ -61,8 +65,9 @@ def main(inputs, manifests, store, manifest, *, phase_set, fit_settings, setting
         manifest,
         kind="fit",
         settings={"phase_set": phase_set, "fit": fit_settings, **settings},
-        inputs={str(path): manifest_digest(path) for path in manifests},
+        inputs=digests,
     )
+    kept.remove()
 
 
 def first_fit(model, volume, sinogram, settings):
@@ -120,5 +125,6 @@ if __name__ == "__main__":
             [snakemake.input.sinogram_manifest, snakemake.input.volume_manifest],
             snakemake.output.store,
             snakemake.output.manifest,
+            snakemake.params.checkpoint,
             **json.loads(snakemake.params.cfg),
         )

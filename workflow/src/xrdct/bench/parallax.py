@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from ..dlsr.forward import Forward
+from ..dlsr.newton import STEPS_OF_CG
 from ..dlsr.refine import Refined, Start, held_out_rows, refine
 from ..fit.maps import VoxelFit, fit_volume
 from ..fit.model import PatternModel
@@ -25,8 +26,8 @@ N, N_ANGLES, COUNTS, SEEDS = 40, 60, 2000, (0, 1, 2)
 SMOOTH = 0.3
 FULL = {"n": 637, "n_angles": 400, "field_mm": 19.11, "q": np.linspace(0.5, 3.85, 400)}
 PAPER = {"n": 140, "n_angles": 400}
-CHANNELS = 32
-"""Bins of Y with which the full size is timed; more scale."""
+CHANNELS = 128
+"""Bins of Y with which the full size is timed; more scale. Times are of the processor, shared out to the cores."""
 
 
 def measure() -> list[Mark]:
@@ -160,10 +161,10 @@ def _image(found: Refined, mask: np.ndarray, place: int) -> np.ndarray:
 
 
 def _errors(way: str, cell: ThickCell, a: np.ndarray, c: np.ndarray) -> dict[str, float]:
-    """Errors in the layers, and the largest relative shift of a grain."""
+    """Errors in the layers, and the relative shift of isolated grains (root mean square)."""
     layers = (cell.nca > 0.5) & ~cell.grains
     errors = {f"{way} {edge}": value for edge, value in lattice_errors(cell, a, c, where=layers).items()}
-    return errors | {f"{way} grains": float(np.nanmax(np.abs((a / cell.a - 1)[cell.grains])))}
+    return errors | {f"{way} grains": float(np.sqrt(np.nanmean((a / cell.a - 1)[cell.grains] ** 2)))}
 
 
 def _worst_region(cell: ThickCell, image: np.ndarray, edge: str) -> float:
@@ -185,15 +186,37 @@ def full_size() -> list[Mark]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     cores = numba.get_num_threads()
     paper = _beam(PAPER["n"], PAPER["n_angles"], axis)
+    dlsr = 10 * _seconds_per_step()
     linear = 2 * 60 * _seconds_per_bin(paper) * (axis.n_bins + 4 * paper.padding * -(-axis.n_bins // BLOCK))
     return [
         at_most(f"{n} px, {n_angles} angles, {axis.n_bins} bins: memory of SIRT", 12, memory(A, axis, BLOCK), "GB"),
         reported(f"the same, an iteration on {cores} cores, from {CHANNELS} bins", seconds * 2 * axis.n_bins, "s"),
         reported(f"peak memory of this bench, with {CHANNELS} bins of that size", peak, "GiB"),
         at_most(f"{PAPER['n']} px, 60 iterations of SIRT on {cores} cores, scaled", 30, linear / 60, "min"),
+        at_most(f"{PAPER['n']} px, ten steps of DLSR on {cores} cores, scaled", 30, dlsr / 60, "min"),
         not_measured("100 linear iterations at full size on a GPU", "≤ 10 min", "no GPU path yet"),
         not_measured("DLSR at full size on a GPU", "≤ 1 h", "no GPU path yet"),
     ]
+
+
+def _seconds_per_step() -> float:
+    """A step of DLSR on the papers' small map, from one product of its curvature."""
+    n, n_angles = PAPER["n"], PAPER["n_angles"]
+    axis = np.arange(n) - (n - 1) / 2
+    chain = Forward(
+        load_phase_set(PHASES), Q, PROFILE, mask=np.hypot(axis[:, None], axis) < 0.48 * n,
+        angles=np.arange(n_angles) * 180 / n_angles, cor=(n - 1) / 2, n_positions=n, step_mm=FULL["field_mm"] / n,
+        distance_mm=DISTANCE_MM,
+    )  # fmt: skip
+    values = np.tile(chain.model.start, (chain.n_voxels, 1))
+    values[:, chain.model.scale_places] = 1.0
+    places = np.r_[chain.model.scale_places, chain.model.background_places, chain.model.place("NCA", "a")]
+    slopes = chain.slopes(values, places)
+    change = np.zeros((chain.n_voxels, places.size))
+    slopes.forward(change)  # compile
+    began = time.process_time()
+    slopes.back(slopes.forward(change))
+    return (time.process_time() - began) / numba.get_num_threads() * (STEPS_OF_CG + 2)
 
 
 def _beam(n, n_angles, axis) -> TiltedBeam:
@@ -206,7 +229,7 @@ def _seconds_per_bin(A: TiltedBeam) -> float:
     """Mean of A and Aᵀ over a few bins, with every ray and every voxel."""
     image = A.constant_image(1, CHANNELS)
     A.rows([0]) @ image, A.rows([0]).T @ A.rows([0]).constant_sinogram(1, CHANNELS)  # compile
-    began = time.perf_counter()
+    began = time.process_time()
     sinogram = A @ image
     A.T @ sinogram
-    return (time.perf_counter() - began) / 2 / CHANNELS
+    return (time.process_time() - began) / numba.get_num_threads() / 2 / CHANNELS

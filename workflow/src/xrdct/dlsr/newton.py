@@ -125,6 +125,7 @@ def minimise(
     *,
     most: int = 20,
     settled: float = SETTLED,
+    keep: Callable[[np.ndarray], None] | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> Solution:
     """Go down from `start` until a step promises next to nothing.
@@ -137,6 +138,8 @@ def minimise(
         Steps at most.
     settled
         See `SETTLED`.
+    keep
+        Takes the vector after every step.
     """
     low, high = problem.unknowns.limits()
     x = np.clip(start, low, high)
@@ -162,6 +165,8 @@ def minimise(
             log.warning("no step lowers the misfit any more; stopped after %d", step)
             break
         x, chi2, prior, residual = trial, new_chi2, new_prior, new_residual
+        if keep is not None:
+            keep(x)
         log.info("step %d: chi2 %.6g, prior %.4g, length %.3g", step, chi2, prior, length)
     return Solution(x, chi2, prior, converged, step)
 

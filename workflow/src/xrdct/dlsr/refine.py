@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -23,6 +25,18 @@ LEAST = 0.05
 """A variance is at least this share of its channel's mean: few counts know little of their own noise."""
 SAMPLES = 8
 """Draws of the posterior behind an uncertainty: known to a quarter of itself in a voxel."""
+
+
+class Checkpoint(Protocol):
+    """Keeps the weight of the prior and the vector of the unknowns: `io.checkpoint.Checkpoint`."""
+
+    path: object
+
+    def load(self) -> tuple[float, np.ndarray] | None:
+        """What was kept, None if nothing was."""
+
+    def save(self, number: float, vector: np.ndarray) -> None:
+        """Keep both."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,7 @@ def refine(
     most: int = 20,
     samples: int = SAMPLES,
     seed: int = 0,
+    checkpoint: Checkpoint | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> Refined:
     """Fit the parameters of all voxels to a sinogram.
@@ -121,6 +136,8 @@ def refine(
         Steps at most of each search.
     samples, seed
         Draws of the posterior, and their seed; 0: no uncertainty.
+    checkpoint
+        Where the weight of the prior and the unknowns are kept after every step, and taken up again.
     progress
         Wraps the steps.
 
@@ -140,10 +157,15 @@ def refine(
     data = np.where(good, data, 0).astype(np.float32)
     whole = Problem(chain, unknowns, base, data, weights, unknowns.roughness(chain.mask, units), 0.0)
     vector, held_out = unknowns.read(base), {}
-    if smooth is None:
+    stored = checkpoint.load() if checkpoint else None
+    if stored is not None and stored[1].shape == vector.shape:
+        smooth, vector = stored
+        log.info("going on from %s, prior weight %g", checkpoint.path, smooth)
+    elif smooth is None:
         smooth, vector, held_out = choose_weight(whole, vector, subset, most=most, progress=progress)
     problem = Problem(chain, unknowns, base, data, weights, whole.roughness, smooth)
-    solution = minimise(problem, vector, most=most, progress=progress)
+    keep = partial(checkpoint.save, smooth) if checkpoint else None
+    solution = minimise(problem, vector, most=most, keep=keep, progress=progress)
     if not solution.converged:
         log.warning("not settled after %d steps; raise dlsr.max_iterations", solution.steps)
     errors = np.full(base.shape, np.nan)
