@@ -48,8 +48,8 @@ SETTINGS = {
 }
 """Upon the tiny beamtime's: every stage that there is."""
 
-MAPS = {"map_windows", "draw_subsets"}
-MODEL = {"fit", "draw_fit", "correct_absorption"}
+MAPS = {"map_windows", "draw_subsets", "diagnose_parallax"}
+MODEL = {"fit", "draw_fit", "correct_absorption", "diagnose_parallax"}
 FIGURES = {"draw_scan", "draw_fit", "draw_absorption", "draw_subsets", "draw_overview"}
 AFTER_DENOISING = {"reconstruct", "fit", "draw_fit", "map_windows", "draw_scan"}
 
@@ -94,6 +94,11 @@ KEYS = {
     "reconstruct.support": ("none", {"reconstruct"}),
     "reconstruct.iterations": (7, {"reconstruct"}),
     "reconstruct.nonnegative": (True, {"reconstruct"}, {"reconstruct.method": "sirt"}),
+    "reconstruct.parallax": (
+        "linear",
+        AFTER_DENOISING | {"diagnose_parallax", "correct_absorption"},
+        {"reconstruct.method": "sirt", "denoise.apply": False},
+    ),
     "reconstruct.each_subset": (False, set()),  # less to do
     "reconstruct.tv_weight": (0.1, {"reconstruct"}),
     "windows.preset": ("lithiated-graphite", MAPS, {"windows.windows": []}),
@@ -101,7 +106,7 @@ KEYS = {
     "windows.windows.name": ("other", MAPS),
     "windows.windows.q_min": (1.67, MAPS),
     "windows.windows.q_max": (1.76, MAPS),
-    "windows.background": ("none", MAPS),
+    "windows.background": ("none", MAPS - {"diagnose_parallax"}),
     "fit.preset": ("lixc-4", MODEL, {"fit.phase_set": None, "absorption.casing": None}),
     "fit.phase_set": (SETTINGS["fit"]["phase_set"] | {"q_max": 3.2}, MODEL),
     "fit.phase_set.name": ("yours", MODEL),
@@ -152,6 +157,11 @@ KEYS = {
     "denoise.model": ("network.pt", {"denoise"}),
     "denoise.joint": (True, {"denoise"}),
     "denoise.seed": (1, {"denoise"}),
+    "dlsr.phases": (["graphite"], set()),  # nothing is refined in this beamtime
+    "dlsr.smooth": (1.0, set()),
+    "dlsr.max_iterations": (7, set()),
+    "dlsr.samples": (2, set()),
+    "dlsr.seed": (1, set()),
     "report.phases": (["Cu"], {"draw_scan"}),
     "report.colormap": ("magma", FIGURES),
 }
@@ -166,10 +176,10 @@ COLUMNS = {
     "voltage_V": (4.15, {"draw_overview"}),
     "file": (None, {"integrate"}),
     "dataset": (None, {"integrate"}),
-    "n_projections": (11, {"integrate"}),
+    "n_projections": (11, {"integrate", "diagnose_parallax"}),
     "n_positions": (27, {"integrate"}),
     "angle_start_deg": (1.0, {"assemble"}),
-    "angle_step_deg": (14.9, {"assemble"}),
+    "angle_step_deg": (14.9, {"assemble", "diagnose_parallax"}),
     "step_mm": (0.124, {"assemble"}),
     "zigzag": ("no", {"assemble"}),
 }
@@ -269,7 +279,11 @@ def test_a_changed_key_reruns_what_reads_it_and_what_follows_and_is_named(beamti
     jobs = planned(changed_config(beamtime, {key: value} | (more[0] if more else {})), beamtime.folder)
     affected = [job for job in jobs if job.causes or job.missing]
     assert rules_of(affected) == readers
-    if key not in ("absorption.correct", "denoise.apply"):  # with these other files follow one another
+    if key not in (
+        "absorption.correct",
+        "denoise.apply",
+        "reconstruct.parallax",
+    ):  # with these other files follow one another
         assert {file for job in jobs for file in job.output} == with_what_follows(affected, every_job)
     if readers:
         assert SAID.get(key, ".".join(key.split(".")[:2])) in explained("all", jobs)
