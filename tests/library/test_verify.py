@@ -10,6 +10,7 @@ import zarr
 
 from xrdct.cli import main
 from xrdct.io.store import read_store, write_store
+from xrdct.io.tree import NODES, write_tree
 from xrdct.logbook import logbook
 
 
@@ -98,3 +99,22 @@ def test_a_folder_without_stores_is_an_error(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert "holds no stores" in capsys.readouterr().err
     assert main(["verify", str(tmp_path / "no")]) == 2
+
+
+def test_the_tree_of_a_beamtime_is_verified_node_by_node(tmp_path, capsys):
+    counts = xr.Dataset({"mean": (("scan",), np.arange(3.0), {"units": "1"})}, coords={"scan": [1, 2, 3]})
+    tree = xr.DataTree.from_dict({f"/{name}": counts for name in NODES})
+    write_tree(tree, tmp_path / "beamtime.zarr", tmp_path / "beamtime.json", settings={}, inputs={})
+    assert verify(tmp_path, capsys) == (0, ["ok: 1 store, every value as it was written"])
+    zarr.open_group(tmp_path / "beamtime.zarr", mode="r+")["evolution/mean"][1] = 5
+    code, (line,) = verify(tmp_path, capsys)
+    assert code == 1
+    assert line.endswith("beamtime.zarr: /evolution/mean is not what was written")
+
+
+def test_a_store_of_an_unknown_kind_is_named(results, capsys):
+    path = results / "a" / "volume.json"
+    path.write_text(path.read_text().replace('"kind": "volume"', '"kind": "hologram"'))
+    assert verify(results, capsys)[1] == [
+        f"{results / 'a' / 'volume.zarr'}: is of kind 'hologram', which this version does not know"
+    ]

@@ -34,8 +34,14 @@ TRIGGERS = {RerunTrigger.MTIME, RerunTrigger.PARAMS, RerunTrigger.INPUT, RerunTr
 LARGEST_CHECKSUM = 10**9
 """Both as in the profiles, which a run is started with."""
 KEYS = sorted((path for path in keys_of(Config) if len(path) > 1), key=len)
-EITHER = {"phase_set": "fit.preset or fit.phase_set", "windows": "windows.preset or windows.windows"}
-"""Lists in the parameters of jobs that two keys can have made."""
+EITHER = {
+    "phase_set": "fit.preset or fit.phase_set",
+    "windows": "windows.preset or windows.windows",
+    "regions": "beamtime.preset or beamtime.regions",
+    "declared_span": "the table's n_projections or angle_step_deg",
+    "treated": "reconstruct.parallax",
+}
+"""What in the parameters of jobs is made from two keys, or has a name of its own."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +169,17 @@ def setting_of(rule: str, path: tuple[str, ...]) -> str:
     names = tuple(part for part in path if not part.isdecimal())
     if names[0] in EITHER:
         return EITHER[names[0]]
-    for length in range(len(names), 0, -1):
-        tail = names[-length:]
-        found = [key for key in KEYS if key[-length:] == tail]
-        own = [key for key in found if key[0] in rule]
-        if own:
-            return ".".join(own[0])
-        if length == 1 and tail[0] in Subset.model_fields:
+    section = names[0].removesuffix("_settings")  # of another stage than the rule's
+    drawn = "report" if rule.startswith("draw_") else ""
+    # Below a key there may be names of the user's own (groups of phases): they are left out one by one.
+    parts = [names[start:stop] for stop in range(len(names), 0, -1) for start in range(stop)]
+    for tail in parts:
+        found = [key for key in KEYS if key[-len(tail) :] == tail]
+        for own in (section, rule, drawn):
+            for key in found:
+                if key[0] in own:
+                    return ".".join(key)
+        if len(tail) == 1 and tail[0] in Subset.model_fields:
             return f"the table's {tail[0]}"
         if found:
             return ".".join(found[0])

@@ -24,7 +24,7 @@ from ..pqnet.ensemble import Ensemble, HeldOut, Prediction, draw_held_out, make_
 from ..pqnet.inference import is_in_range
 from ..pqnet.library import stream_library
 from ..pqnet.network import new_network
-from ..pqnet.refine import refine
+from ..pqnet.refine import largest_residual, refine
 from ..pqnet.score import DOSES, STRONG
 from ..pqnet.seeds import Purpose
 from ..pqnet.task import Task, make_task, make_training
@@ -108,7 +108,8 @@ def dose_marks(preset: str, task: Task, ensemble: Ensemble, dose: float, *, n: i
     prediction = ensemble.predict(held_out.patterns)
     refined = refine(task.model, held_out.patterns, task.scaling.targets, prediction.values)
     marks = coverage_marks(preset, task, held_out, prediction, refined, dose)
-    alarm = 1 - is_in_range(ensemble, prediction, refined).mean()
+    local = largest_residual(task.model, held_out.patterns, refined)
+    alarm = 1 - is_in_range(ensemble, task.model, prediction, refined, local).mean()
     marks.append(reported(f"{preset}, dose {dose:g}: ordinary patterns called out of range", 100 * alarm, "%"))
     if dose in (100.0, 2000.0):
         some = HeldOut(*(part if part is None else part[:FITTED] for part in vars(held_out).values()))
@@ -171,7 +172,8 @@ def range_marks(preset: str, task: Task, ensemble: Ensemble, *, n: int) -> list[
         for name, patterns in strange_patterns(task, dose, n=n).items():
             prediction = ensemble.predict(patterns)
             refined = refine(task.model, patterns, task.scaling.targets, prediction.values)
-            flagged = 100 * (1 - is_in_range(ensemble, prediction, refined).mean())
+            local = largest_residual(task.model, patterns, refined)
+            flagged = 100 * (1 - is_in_range(ensemble, task.model, prediction, refined, local).mean())
             row = f"{preset}, dose {dose:g}: {name}, flagged"
             marks.append(reported(row, flagged, "%") if goal is None else at_least(row, goal, flagged, "%"))
     return marks

@@ -98,6 +98,7 @@ def read_ensemble(
         _unpacked(Calibration, content["calibration"]),
         _unpacked(Threshold, content["residual"]),
         _unpacked(Threshold, content["deviance"]),
+        _unpacked(Threshold, content["local"]),
     )
     return ensemble, content["facts"]
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreError
-from .store import content_hashes, read_manifest, read_store
+from .store import FORMS, content_hashes, read_manifest, read_store
+from .tree import KIND as TREE
+from .tree import read_tree, tree_hashes
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,10 @@ def _problems(store: Path, manifest: Path | None) -> Iterator[str]:
         return
     try:
         expected = read_manifest(manifest)
-        dataset = read_store(store, expected["kind"])
+        found = _hashes(store, expected["kind"])
     except StoreError as error:
         yield str(error)
         return
-    try:
-        found = content_hashes(dataset)
     except (OSError, RuntimeError, ValueError) as error:  # what codecs say of bytes that they cannot decode
         yield f"cannot be read: {error}"
         return
@@ -81,3 +81,11 @@ def _problems(store: Path, manifest: Path | None) -> Iterator[str]:
             yield f"{name} was added"
         elif found[name] != expected["sha256"][name]:
             yield f"{name} is not what was written"
+
+
+def _hashes(store: Path, kind: str) -> dict[str, str]:
+    if kind == TREE:
+        return tree_hashes(read_tree(store))
+    if kind not in FORMS:
+        raise StoreError(f"is of kind {kind!r}, which this version does not know")
+    return content_hashes(read_store(store, kind))

@@ -13,7 +13,7 @@ from .library import Recipe, draw_library
 from .network import LOG_WIDTHS
 from .noise import POISSON, add_noise, counted_level, draw_doses, level_of
 from .novelty import Components, Threshold, find_components, find_threshold
-from .refine import held_at_limit, refine
+from .refine import held_at_limit, largest_residual, refine
 from .scaling import Scaling
 from .seeds import Purpose, numpy_generator, torch_generator
 from .training import Noise
@@ -56,6 +56,8 @@ class Ensemble:
     """Of `Components.scores`."""
     deviance: Threshold
     """Of χ² per degree of freedom after the two steps of `refine`."""
+    local: Threshold
+    """Of `largest_residual` after them."""
 
     def predict(self, patterns: np.ndarray, variance: np.ndarray | None = None) -> Prediction:
         """Answers for patterns (n_patterns, n_bins); variance as for `fit_patterns`, None for counts."""
@@ -183,7 +185,7 @@ def make_ensemble(
     clean = draw_library(model, recipe, patterns, numpy_generator(Purpose.CALIBRATION, seed, 1)).patterns
     components = find_components(clean)
     members = tuple(member.eval() for member in members)
-    empty = Ensemble(members, scaling, components, None, None, None)
+    empty = Ensemble(members, scaling, components, None, None, None, None)
     counts, variance = held_out.patterns, held_out.variance
     level, mean = _level(counts, variance), np.maximum(counts.mean(axis=1, dtype=float), 1e-30)
     values, spread, width = empty.raw_answers(counts, level, mean)
@@ -196,16 +198,17 @@ def make_ensemble(
     )
     scores = components.scores(counts, counts if variance is None else variance)
     some = slice(0, REFINED)
-    refined = refine(
-        model, counts[some], scaling.targets, values[some], variance=None if variance is None else variance[some]
-    )
-    # Some cells are at a limit by chance; what is left of the alarms is shared by the two thresholds.
-    left = max(alarms - float(held_at_limit(scaling, refined).mean()), alarms / 4)
+    own = None if variance is None else variance[some]
+    refined = refine(model, counts[some], scaling.targets, values[some], variance=own)
+    local = largest_residual(model, counts[some], refined, variance=own)
+    # Some cells are at a limit by chance; what is left of the alarms is shared by the thresholds.
+    share = max(alarms - float(held_at_limit(model, scaling, refined).mean()), alarms / 4) / 3
     return Ensemble(
         members,
         scaling,
         components,
         calibration,
-        find_threshold(scores, level, alarms=left / 2),
-        find_threshold(refined.chi2, level[some], alarms=left / 2),
+        find_threshold(scores, level, alarms=share),
+        find_threshold(refined.chi2, level[some], alarms=share),
+        find_threshold(local, level[some], alarms=share),
     )

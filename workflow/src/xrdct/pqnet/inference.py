@@ -9,7 +9,7 @@ from ..fit.maps import VoxelFit, bright_voxels
 from ..fit.model import PatternModel
 from ..fit.solve import FitResult, fit_patterns
 from .ensemble import Ensemble, Prediction
-from .refine import held_at_limit, refine
+from .refine import held_at_limit, largest_residual, refine
 from .scaling import Scaling
 
 ROWS = 64
@@ -92,11 +92,12 @@ def predict_volume(
     width = np.zeros(mask.sum())
     if widen is not None:
         width = widen(_amount(model, ensemble.scaling, prediction, mask))[mask]
-    refined, done = [], 0
+    refined, local, done = [], [], 0
     for rows in progress(blocks):
         patterns = _patterns(model, volume, mask, rows)
         own = slice(done, done + len(patterns))
         refined.append(noise.refine(model, patterns, prediction.values[own], extra=width[own]))
+        local.append(noise.largest_residual(model, patterns, refined[-1], extra=width[own]))
         done = own.stop
     voxels, factor = _with_noise_of_residuals(_joined(FitResult, refined), noise.factor)
     mean_pattern = total / mask.sum()
@@ -106,18 +107,22 @@ def predict_volume(
     )  # fmt: skip
     found = VoxelFit(model, mask, mean, mean_pattern, voxels)
     in_range = np.zeros(mask.shape, dtype=bool)
-    in_range[mask] = is_in_range(ensemble, prediction, voxels)
+    local = np.concatenate(local) * np.sqrt(noise.factor / factor)
+    in_range[mask] = is_in_range(ensemble, model, prediction, voxels, local)
     return VolumePrediction(prediction, found, in_range, factor)
 
 
-def is_in_range(ensemble: Ensemble, prediction: Prediction, refined: FitResult) -> np.ndarray:
+def is_in_range(
+    ensemble: Ensemble, model: PatternModel, prediction: Prediction, refined: FitResult, local: np.ndarray
+) -> np.ndarray:
     """Whether patterns are like those of the library, shape (n_patterns,), bool.
 
-    False where principal components leave too much of the pattern, or the two steps do, or a cell that the networks
-    answer for was held at a limit.
+    False where principal components leave too much of the pattern, or the two steps do, on the whole or at one place
+    (`local`, from `largest_residual`), or a phase whose cell the networks answer for was held at a limit.
     """
     misfit = ensemble.deviance.exceeded(refined.chi2, prediction.level)
-    return ~(prediction.strange | misfit | held_at_limit(ensemble.scaling, refined))
+    line = ensemble.local.exceeded(local, prediction.level)
+    return ~(prediction.strange | misfit | line | held_at_limit(model, ensemble.scaling, refined))
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,13 @@ class _Noise:
         for values in (found.parameters, found.errors):
             values[:, linear] *= self.factor
         return found
+
+    def largest_residual(self, model: PatternModel, patterns: np.ndarray, refined: FitResult, **more) -> np.ndarray:
+        """As `largest_residual`."""
+        if self.variance is not None:
+            return largest_residual(model, patterns, refined, variance=self.variance * self.factor, **more)
+        # In the volume's unit the variance of Poisson noise is the pattern times what one count is.
+        return largest_residual(model, patterns, refined, **more) / np.sqrt(self.factor)
 
 
 def _with_noise_of_residuals(voxels, factor):
@@ -191,7 +203,7 @@ def _noise_factor(ensemble, model, volume, mask, variance):
     # Where noise is stronger than the pattern the root hides some of it: this is a first guess.
     factor = float(np.median(ensemble.components.scores(patterns, given)))
     noise = _Noise(variance, factor, ensemble.scaling)
-    fitted = noise.refine(model, patterns, noise.predict(ensemble, patterns).values)
+    fitted = noise.refine(model, patterns, noise.predict(ensemble, patterns).values, more=0)
     return factor * float(np.median(fitted.chi2))
 
 

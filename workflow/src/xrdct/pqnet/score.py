@@ -7,7 +7,7 @@ import numpy as np
 from .calibration import coverage
 from .ensemble import Ensemble, HeldOut, draw_held_out
 from .inference import is_in_range
-from .refine import refine
+from .refine import largest_residual, refine
 from .seeds import Purpose
 from .task import Task
 
@@ -48,7 +48,8 @@ def score(ensemble: Ensemble, task: Task, held_out: HeldOut, dose: float) -> tup
         found, after = errors[strong[:, t], t], better[strong[:, t], t]
         figures = [np.abs(found).mean(), _rms(found), covered[t], np.abs(after).mean(), _rms(after), covered_better[t]]
         scores.append(Score(f"{owner} {name}", dose, *map(float, figures)))
-    return scores, float(1 - is_in_range(ensemble, prediction, refined).mean())
+    local = largest_residual(task.model, held_out.patterns, refined, variance=held_out.variance)
+    return scores, float(1 - is_in_range(ensemble, task.model, prediction, refined, local).mean())
 
 
 def measure_card(ensemble: Ensemble, task: Task, *, patterns: int) -> dict:
