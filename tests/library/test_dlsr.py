@@ -278,7 +278,7 @@ MINIMAL = {
     "beam": {"energy_kev": 95},
     "calibrate": {"frame": "x.cbf"},
     "reconstruct": {"method": "sirt", "parallax": "dlsr"},
-    "windows": {},
+    "windows": {"preset": "lithiated-graphite"},
 }
 
 
