@@ -126,6 +126,38 @@ def _run_simulate(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _declare_view(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s)")
+    parser.add_argument("--port", type=int, default=5006, help="on localhost (%(default)s; 0: any free one)")
+
+
+def _run_view(arguments: argparse.Namespace) -> int:
+    from .viewer.serve import open_server
+
+    server = open_server(arguments.store, port=arguments.port)
+    print(f"http://localhost:{server.port}/ (this machine only; Ctrl-C ends it)", flush=True)
+    try:
+        server.io_loop.start()
+    except KeyboardInterrupt:
+        server.stop()
+    return 0
+
+
+def _declare_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s)")
+    parser.add_argument("--to", choices=["csv", "tiff", "ome-zarr", "nexus"], required=True, help="form")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write to")
+
+
+def _run_export(arguments: argparse.Namespace) -> int:
+    from .io.exchange import export
+    from .io.tree import read_tree
+
+    for path in export(read_tree(arguments.store), arguments.to, arguments.output):
+        print(path)
+    return 0
+
+
 def _declare_schema(parser: argparse.ArgumentParser) -> None:
     path = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.json"
     parser.add_argument("-o", "--output", type=Path, default=path, metavar="FILE", help="(%(default)s)")
@@ -148,10 +180,12 @@ COMMANDS = {
     "calibrate": Command(
         "Find distance, beam centre and tilt from one calibrant frame.", _declare_calibrate, _run_calibrate
     ),
+    "export": Command("Write a beamtime's maps for other programs.", _declare_export, _run_export),
     "init": Command("Propose a scan table from a folder of raw data.", _declare_init, _run_init),
     "schema": Command("Export the JSON schema of the configuration.", _declare_schema, _run_schema),
     "simulate": Command(
         "Write the raw files of a simulated beamtime, with the truth.", _declare_simulate, _run_simulate
     ),
+    "view": Command("Look at a beamtime in the browser, on this machine only.", _declare_view, _run_view),
 }
 """Every subcommand by its name."""
