@@ -58,7 +58,9 @@ class Tab:
         """Press at the first point, move over the others, release at the last."""
         button = {"button": "left", "clickCount": 1}
         await self.call("Input.dispatchMouseEvent", type="mouseMoved", x=points[0][0], y=points[0][1])
-        await self.call("Input.dispatchMouseEvent", type="mousePressed", x=points[0][0], y=points[0][1], **button)
+        await self.call(
+            "Input.dispatchMouseEvent", type="mousePressed", x=points[0][0], y=points[0][1], buttons=1, **button
+        )
         for x, y in points[1:]:
             await self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
         await self.call("Input.dispatchMouseEvent", type="mouseReleased", x=points[-1][0], y=points[-1][1], **button)

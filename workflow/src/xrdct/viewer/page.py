@@ -38,14 +38,14 @@ class Page:
     """What one visitor sees."""
 
     def __init__(self, beamtime: Beamtime, document: Document):
-        self.beamtime = beamtime
+        self.beamtime, self.document = beamtime, document
         self.mask = None
         self.clicked = None
         self._make_choices()
         self._make_map()
         self._make_plots()
-        self.say = Div(text=NOTHING, width=560, name="say")
-        self.voxel = Div(width=560, name="voxel")
+        self.say = Div(text=NOTHING, width=760, name="say")
+        self.voxel = Div(width=760, name="voxel")
         for choice in (self.scan, self.phase, self.quantity, self.palette):
             choice.on_change("value", lambda attr, old, new: self.show_map())
         self.limits.on_change("value", lambda attr, old, new: self.show_limits())
@@ -95,7 +95,7 @@ class Page:
 
     def _make_plots(self):
         self.patterns = figure(
-            width=640, height=330, x_axis_label="q (1/Å)", y_axis_label="counts per voxel", name="patterns",
+            width=760, height=330, x_axis_label="q (1/Å)", y_axis_label="counts per voxel", name="patterns",
             tools="pan,wheel_zoom,box_zoom,reset,save",
         )  # fmt: skip
         names = ["measured", "neighbours", "fit", "background", *self.beamtime.phases]
@@ -115,9 +115,11 @@ class Page:
             )
             line.visible = name in ("measured", "neighbours", "fit", "background")
         self.patterns.legend.click_policy = "hide"
-        self.patterns.legend.label_text_font_size = "8pt"
+        self.patterns.legend[0].update(
+            label_text_font_size="7pt", label_height=10, glyph_height=10, spacing=0, padding=4
+        )
         self.patterns.add_layout(self.patterns.legend[0], "right")
-        self.evolution = figure(width=640, height=250, tools="save", name="evolution", x_axis_label="scan")
+        self.evolution = figure(width=760, height=250, tools="save", name="evolution", x_axis_label="scan")
         voltage = self.beamtime.tree.voltage_V.values
         labels = [s if np.isnan(v) else f"{s} ({v:g} V)" for s, v in zip(self.beamtime.scans, voltage, strict=True)]
         self.evolution.xaxis.ticker = list(range(len(labels)))
@@ -181,14 +183,26 @@ class Page:
         except XrdctError as error:
             self.say.text = escape(str(error))
             return
-        curves = {"measured": (found.q, found.measured), "neighbours": (found.q, found.neighbours)}
-        curves |= {"fit": (found.fit_q, found.fit), "background": (found.fit_q, found.background)}
-        base = found.background
-        curves |= {name: (found.fit_q, base + part) for name, part in found.phases.items()}
-        for name, source in self.lines.items():
-            q, value = curves.get(name, ([], []))
-            source.data = {"q": q, "value": value}
+        self._draw_curves({"measured": (found.q, found.measured), "neighbours": (found.q, found.neighbours)})
         self.say.text = f"voxel at x {x[at[1]]:.3f}, y {y[at[0]]:.3f} mm in {escape(scan)}, {found.stage} volume"
+        # The pattern is on the screen before its fit begins: the first one of a scan takes seconds.
+        self.document.add_next_tick_callback(partial(self.show_fit, scan, at, found))
+
+    def show_fit(self, scan, at, pattern):
+        """The fit of the pattern shown, unless another voxel was clicked meanwhile."""
+        if (at, scan) != (self.clicked, self._chosen[0]):
+            return
+        found = self.beamtime.fit(scan, pattern)
+        if found is None:
+            self.say.text += "; no settings of a fit lie beside it"
+            return
+        curves = {"fit": (found.q, found.fit), "background": (found.q, found.background)}
+        self._draw_curves(curves | {name: (found.q, found.background + part) for name, part in found.phases.items()})
+        self.say.text += "; fitted"
+
+    def _draw_curves(self, curves):
+        for name, (q, value) in curves.items():
+            self.lines[name].data = {"q": q, "value": value}
 
     def draw(self, event):
         """A region was drawn."""

@@ -24,19 +24,24 @@ STAGES = ("denoised", "corrected", "first")
 
 
 class VoxelPattern(NamedTuple):
-    """The pattern of one voxel of a scan's own grid, and its fit."""
+    """The pattern of one voxel of a scan's own grid."""
 
     q: np.ndarray
     measured: np.ndarray
     neighbours: np.ndarray
     """Mean of the voxels around it."""
-    fit_q: np.ndarray
+    stage: str
+    """Of the volume."""
+
+
+class VoxelFit(NamedTuple):
+    """The fit of one pattern."""
+
+    q: np.ndarray
     fit: np.ndarray
-    """Of this voxel, made now from the mean pattern's fit; empty where the fit's settings are not at hand."""
     background: np.ndarray
     phases: dict[str, np.ndarray]
     """What each phase adds to the fit."""
-    stage: str
 
 
 class Beamtime:
@@ -56,6 +61,7 @@ class Beamtime:
         self.phases = self._maps[self.scans[0]].phase.values.tolist()
         self.regions = self.tree["regions"].to_dataset().load()
         self._fitters = {}
+        self._volumes = {}
         self._images = {}
 
     @property
@@ -95,12 +101,17 @@ class Beamtime:
         at = own[0] - max(own[0] - 1, 0), own[1] - max(own[1] - 1, 0)
         measured = around[at]
         others = np.delete(around.reshape(-1, around.shape[-1]), at[0] * around.shape[1] + at[1], axis=0)
-        nothing = np.empty(0)
-        fitter = self._fitter(scan, stage, volume.q.values)
-        if fitter is None or not np.isfinite(measured).all():
-            return VoxelPattern(volume.q.values, measured, others.mean(0), nothing, nothing, nothing, {}, stage)
-        q, fit, background, phases = fitter(measured)
-        return VoxelPattern(volume.q.values, measured, others.mean(0), q, fit, background, phases, stage)
+        return VoxelPattern(volume.q.values, measured, others.mean(axis=0), stage)
+
+    def fit(self, scan: str, pattern: VoxelPattern) -> VoxelFit | None:
+        """A pattern fitted now, as the scan's fit did it, from its mean pattern's fit; without what parallax broadens.
+
+        None where the settings of the fit, or the profile, are not at hand. The first call for a scan takes seconds.
+        """
+        if scan not in self._fitters:
+            self._fitters[scan] = self._make_fitter(scan, pattern)
+        fitter = self._fitters[scan]
+        return None if fitter is None or not np.isfinite(pattern.measured).all() else fitter(pattern.measured)
 
     def evolve(self, mask: np.ndarray, phase: str, quantity: str) -> dict[str, np.ndarray]:
         """Mean, sd, se and n of a quantity in a mask (y, x) by scan."""
@@ -127,6 +138,11 @@ class Beamtime:
         return folder / f"{name}.npy", folder / f"{name}.csv"
 
     def _volume(self, scan):
+        if scan not in self._volumes:
+            self._volumes[scan] = self._open_volume(scan)
+        return self._volumes[scan]
+
+    def _open_volume(self, scan):
         folder = self.store.parent / scan / "reconstruct"
         for stage in STAGES:
             if (folder / stage / "volume.zarr").is_dir():
@@ -142,34 +158,24 @@ class Beamtime:
         wanted = {"y": y[0] - place[0] * step, "x": x[0] + place[1] * step}
         return tuple(int(np.abs(volume[axis].values - wanted[axis]).argmin()) for axis in ("y", "x"))
 
-    def _fitter(self, scan, stage, q):
-        """Fits a pattern as the scan's fit did (without what parallax broadens); None without its settings."""
-        if scan not in self._fitters:
-            self._fitters[scan] = self._make_fitter(scan, stage, q)
-        return self._fitters[scan]
-
-    def _make_fitter(self, scan, stage, q):
-        store = self.store.parent / scan / "fit" / stage / "maps.zarr"
+    def _make_fitter(self, scan, pattern):
+        store = self.store.parent / scan / "fit" / pattern.stage / "maps.zarr"
         profile = self.store.parent / "calibrate" / "profile.json"
         if not store.is_dir() or not profile.is_file():
             return None
         fitted = read_store(store, "fit")
         settings = json.loads(fitted.attrs["provenance"])["settings"]
         phases = load_phase_set(PhaseSetSettings.model_validate(settings["phase_set"]))
-        model = PatternModel(phases, q, read_profile(profile))
+        model = PatternModel(phases, pattern.q, read_profile(profile))
         start = fit_patterns(model, fitted.mean_pattern.values, level="full", absolute=False, most=200).parameters[0]
 
-        def fit(pattern):
-            inside = pattern[model.inside].astype(float)
+        def fit(measured):
+            inside = measured[model.inside].astype(float)
             found = fit_patterns(model, inside, start=start, level=settings["level"], absolute=False).parameters[0]
             background = found.copy()
             background[model.scale_places] = 0.0
             parts = model.units(found) * found[model.scale_places][:, None]
-            return (
-                model.q,
-                model.patterns(found)[0],
-                model.patterns(background)[0],
-                dict(zip(phases.names, parts, strict=True)),
-            )
+            fitted_phases = dict(zip(phases.names, parts, strict=True))
+            return VoxelFit(model.q, model.patterns(found)[0], model.patterns(background)[0], fitted_phases)
 
         return fit
