@@ -127,6 +127,8 @@ class Page:
         self.series = ColumnDataSource({"k": [], "mean": [], "low": [], "high": []})
         self.evolution.line("k", "mean", source=self.series, color=colour(0), line_width=2)
         self.evolution.scatter("k", "mean", source=self.series, color=colour(0), size=8)
+        for end in ("low", "high"):  # whiskers have no say in the range of the axis, points that are not seen do
+            self.evolution.scatter("k", end, source=self.series, alpha=0)
         self.evolution.add_layout(Whisker(base="k", upper="high", lower="low", source=self.series))
 
     @property
