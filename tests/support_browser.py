@@ -83,8 +83,12 @@ async def browser(url, folder, size=(1320, 1000)):
         listing = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}/json/list")
         page = next(one for one in json.loads(listing.body) if one["type"] == "page")
         socket = await websocket_connect(page["webSocketDebuggerUrl"], max_message_size=2**26)
-        yield Tab(socket)
-        socket.close()
+        try:
+            yield Tab(socket)
+        finally:
+            socket.close()
+            while await socket.read_message() is not None:
+                pass  # what was under way; None says that the other side has closed too
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(20)

@@ -22,7 +22,7 @@ def tree(tmp_path_factory) -> xr.DataTree:
 
 
 def lithium(tree, scan="s2"):
-    return tree["scans"][scan].scale.sel(phase="LiC6").values
+    return tree["scans"][scan].scale.sel(phase="LiC6").values.astype(np.float32)
 
 
 def test_tables_hold_every_fitted_voxel(tree, tmp_path):
