@@ -5,6 +5,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
+from xrdct.cli import main
 from xrdct.cycler import align, capacities, charge
 from xrdct.errors import CyclerError
 from xrdct.io.cycler import CyclerLog, read_cycler
@@ -117,3 +118,13 @@ def test_logs_that_cannot_be_read_say_why(tmp_path):
         read_cycler(tmp_path / "d.mpr")
     with pytest.raises(CyclerError, match="cannot be read"):
         read_cycler(tmp_path / "none.csv")
+
+
+def test_the_command_prints_the_capacity_of_every_cycle(tmp_path, capsys):
+    path = write_mpt(tmp_path / "cell.mpt", *cycled())
+    assert main(["cycler", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert float(lines[1].split("\t")[1]) == pytest.approx(1.0, abs=0.003)
+    assert main(["cycler", str(path), "--column", "voltage"]) == 2
+    assert "QUANTITY=NAME" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import xarray as xr
 import zarr
 
 from support_beamtime import PHASES, STATES, STEP, N, write_beamtime
+from xrdct.cli import main
 from xrdct.io.exchange import QUANTITIES, export
 from xrdct.io.tree import read_tree
 
@@ -68,3 +69,9 @@ def test_nexus_has_an_entry_per_scan_with_its_axes(tree, tmp_path):
         signal = data[data.attrs["signal"]]
         assert signal.shape == tuple(data[axis].size for axis in data.attrs["axes"]) == (len(PHASES), N, N)
         np.testing.assert_array_equal(signal[PHASES.index("LiC6")], lithium(tree))
+
+
+def test_the_command_names_what_it_wrote(tmp_path, capsys):
+    write_beamtime(tmp_path)
+    assert main(["export", str(tmp_path / "beamtime.zarr"), "--to", "nexus", "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "beamtime.nxs")
