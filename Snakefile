@@ -14,10 +14,13 @@ include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/integrate.smk"
 include: "workflow/rules/assemble.smk"
 include: "workflow/rules/reconstruct.smk"
+include: "workflow/rules/parallax.smk"
 include: "workflow/rules/windows.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/absorption.smk"
 include: "workflow/rules/denoise.smk"
+include: "workflow/rules/dlsr.smk"
+include: "workflow/rules/pqnet.smk"
 include: "workflow/rules/beamtime.smk"
 include: "workflow/rules/report.smk"
 
@@ -27,12 +30,20 @@ rule all:
     input:
         rules.calibrate.output.cake,
         expand(rules.draw_scan.output, scan=scan_names(scans)),
+        expand(rules.diagnose_parallax.output.figure, scan=scan_names(scans)),
         rules.draw_overview.output,
         expand(rules.draw_fit.output, scan=scan_names(scans), stage=fitted_stages()),
         expand(rules.draw_absorption.output, scan=scan_names(scans))
         if cfg.absorption.correct
         else [],
+        expand(rules.draw_pqnet.output, scan=scan_names(scans), stage=final_stage())
+        if cfg.pqnet.apply
+        else [],
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset
         else [],
         beamtime_results() if cfg.beamtime.apply else [],
+
+
+onsuccess:
+    save_record()

@@ -20,8 +20,8 @@ class Beamtime:
     folder: Path
     config: Path
 
-    def snakemake(self, *arguments, repository: Path = REPOSITORY, ok: bool = True) -> str:
-        """Run Snakemake in the folder and return all it printed; `ok` says which exit is expected."""
+    def started(self, *arguments, repository: Path = REPOSITORY) -> subprocess.Popen:
+        """Snakemake in the folder, on its way, with all its jobs in a process group of its own."""
         command = [
             sys.executable,
             "-m",
@@ -37,9 +37,23 @@ class Beamtime:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(repository / "workflow" / "src"),
         }
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=900)
-        printed = done.stdout + done.stderr
-        assert (done.returncode == 0) == ok, printed[-6000:]
+        return subprocess.Popen(
+            list(map(str, command)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+
+    def snakemake(self, *arguments, repository: Path = REPOSITORY, ok: bool = True) -> str:
+        """Run Snakemake in the folder and return all it printed; `ok` says which exit is expected."""
+        process = self.started(*arguments, repository=repository)
+        try:
+            printed, _ = process.communicate(timeout=900)
+        finally:
+            process.kill()
+        assert (process.returncode == 0) == ok, printed[-6000:]
         return printed
 
     def would_run(self, *arguments, **options) -> dict[str, int]:

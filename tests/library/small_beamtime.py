@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import yaml
 
-from xrdct.twin.files import DATASET
+from xrdct.twin.bliss import DATASET
 from xrdct.twin.parameters import PRESETS, Parameters
 from xrdct.twin.simulate import simulate
 

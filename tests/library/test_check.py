@@ -7,6 +7,8 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from pyFAI.detectors import Detector
+from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 from raw_files import (
     N_POSITIONS,
     N_PROJECTIONS,
@@ -20,6 +22,7 @@ from raw_files import (
 )
 
 from xrdct.check import check_beamtime
+from xrdct.io.poni import write_poni
 from xrdct.scans import write_scans
 
 
@@ -68,6 +71,11 @@ LOST_PHASE = {"name": "mine", "q_min": 1.6, "q_max": 2.2, "phases": [{"name": "L
         ({"beam": {"energy_kev": 1}}, 1, "beam.energy_kev: "),
         ({"fit": {"phase_set": LOST_PHASE}}, 1, "fit: phase set 'mine': phase 'LiC7': "),
         ({"assemble": {"air_positions": 4}}, 1, "air_positions = 4 at either edge leaves nothing of 8 positions"),
+        ({"assemble": {"cor": 7.5}}, 1, "assemble.cor = 7.5 lies outside the 8 positions (0 to 7)"),
+        ({"assemble": {"cor_q": [3.0, 2.0]}}, 1, "assemble.cor_q (3.0–2.0 1/Å) must rise and lie inside"),
+        ({"assemble": {"cor_q": [3.0, 4.0]}}, 1, "must rise and lie inside integrate.q_min–q_max (0.5–3.85 1/Å)"),
+        ({"integrate": {"q_max": 80.0}}, 1, "integrate.q_max: 80.0 1/Å, but at 71.0 keV no q lies beyond 72 1/Å"),
+        ({"windows": {"preset": None}}, 1, "windows: nothing would be mapped; give `preset`, or at least one window"),
         ({"report": {"phases": ["graphite", "LiC7"]}}, 1, "report.phases: "),
         ({"report": {"colormap": "virids"}}, 1, "report.colormap: matplotlib knows no 'virids'"),
     ],
@@ -111,6 +119,24 @@ def test_a_geometry_that_is_cut_off_is_named(tmp_path):
     config = write_beamtime(tmp_path, calibrate={"poni": "geo.poni"})
     (tmp_path / "raw" / "geo.poni").write_text("Distance: 0.5\nPoni1: 0.1\n")
     assert "geo.poni: the last entry has no Poni2" in only_problem(config)
+
+
+def test_a_q_range_that_the_detector_does_not_see_is_named(tmp_path):
+    """6 × 7 pixels of 1 mm at 30 mm reach from 0.85 to 9.9 1/Å at 71 keV."""
+    config = write_beamtime(
+        tmp_path,
+        calibrate={"poni": "geo.poni"},
+        integrate={"q_min": 0.6, "q_max": 9.0, "n_bins": 10},
+        windows={"preset": None, "windows": [{"name": "all", "q_min": 4, "q_max": 5}]},
+    )
+    detector = Detector(pixel1=1e-3, pixel2=1e-3, max_shape=SHAPE)
+    wavelength = 12.398e-10 / 71
+    geometry = AzimuthalIntegrator(dist=0.03, poni1=0.0, poni2=0.0, wavelength=wavelength, detector=detector)
+    write_poni(tmp_path / "raw" / "geo.poni", geometry)
+    # The corner pixel's centre: 6.5 and 5.5 mm from the beam.
+    two_theta = np.arctan(np.hypot(6.5, 5.5) / 30)
+    highest = 4 * np.pi * np.sin(two_theta / 2) / (wavelength * 1e10)
+    assert f"but the unmasked detector sees only 0.848–{highest:.3f} 1/Å" in only_problem(config)
 
 
 def test_a_mask_of_another_shape_is_named(tmp_path):

@@ -111,3 +111,39 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path, capsys):
     assert "nothing.cbf: no such file" in capsys.readouterr().err
     assert main(["simulate", "no-preset", "--out", folder]) == 2
     assert "neither a parameter file nor one of the presets (demo, " in capsys.readouterr().err
+
+
+CALIBRATE = ["calibrate", "frame.cbf", "--detector", "Pilatus1M"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([*CALIBRATE, "-o", "new", "--energy", "0"], "--energy: expected a number from 5 to 500, found 0"),
+        ([*CALIBRATE, "-o", "new", "--energy", "nan"], "--energy: expected a number from 5 to 500, found nan"),
+        ([*CALIBRATE, "-o", "new", "--energy", "71000"], "--energy: expected a number from 5 to 500"),
+        ([*CALIBRATE, "-o", "new", "--energy", "71", "--max-rms", "-1"], "--max-rms: expected a number from"),
+        ([*CALIBRATE, "-o", "new", "--energy", "71", "--shape", "0", "-3"], "--shape: expected a number at least 1"),
+        ([*CALIBRATE, "-o", "file", "--energy", "71"], "file is no folder"),
+        (["simulate", "tiny", "--out", "file"], "file is no folder"),
+        (["simulate", "tiny", "--out", "file/below"], "file is no folder"),
+        (["simulate", "tiny", "--out", ""], "'' is no folder"),
+        (["simulate", "tiny", "--out", "new", "--workers", "-3"], "--workers: expected a number at least 1, found -3"),
+        (["simulate", "tiny", "--out", "new", "--workers", "two"], "--workers: invalid number value: 'two'"),
+        (["simulate", "tiny", "--out", "new", "--lines", "0"], "--lines: expected a number at least 1, found 0"),
+        (["simulate", "latin", "--out", "new"], "latin: not a text file in UTF-8"),
+        (["schema", "-o", "no/such/folder/x"], "no/such/folder/x: No such file or directory"),
+        (["schema", "-o", "."], ".: Is a directory"),
+    ],
+)
+def test_an_odd_argument_is_refused_by_name_before_any_work(tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "latin").write_bytes("sample: Ångström".encode("latin-1"))
+    try:
+        code = main(arguments)
+    except SystemExit as stopped:  # argparse's own way out
+        code = stopped.code
+    assert code == 2
+    assert said in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "latin"]

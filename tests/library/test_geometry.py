@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from xrdct import geometry
-from xrdct.errors import GeometryError
 
 N = 65
 ROW, COLUMN = 14, 47  # right of the axis (x = +15) and above it (y = +18)
@@ -96,21 +95,6 @@ def test_pixel_centres_are_one_step_apart_and_centred_on_the_axis(n):
 def test_zigzag_drives_every_second_line_backwards():
     assert geometry.nominal_positions(3, 4, zigzag=True).tolist() == [[0, 1, 2, 3], [3, 2, 1, 0], [0, 1, 2, 3]]
     assert geometry.nominal_positions(2, 3, zigzag=False).tolist() == [[0, 1, 2], [0, 1, 2]]
-
-
-@pytest.mark.parametrize(("n_projections", "n_subsets", "span"), [(50, 8, 180.0), (7, 3, 360.0), (5, 1, 180.0)])
-def test_interlaced_subsets_fill_the_span_with_one_step(n_projections, n_subsets, span):
-    angles = geometry.interlaced_angles(n_projections, n_subsets, span=span)
-    assert angles.shape == (n_subsets, n_projections)
-    np.testing.assert_allclose(np.diff(angles, axis=1), span / n_projections, rtol=1e-12)
-    together = np.sort(angles.ravel())
-    np.testing.assert_allclose(together, np.arange(together.size) * span / together.size, atol=1e-9)
-
-
-@pytest.mark.parametrize("counts", [(0, 1), (10, 0)])
-def test_no_projections_or_no_subsets_are_refused(counts):
-    with pytest.raises(GeometryError, match=f"got {counts[0]} and {counts[1]}"):
-        geometry.interlaced_angles(*counts)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from raw_files import grid_positions, some_frames, subset_row, write_images, wri
 
 from xrdct.errors import RawDataError
 from xrdct.init import propose_scans
+from xrdct.io.frames import open_frames, raw_path
 from xrdct.scans import missing_subsets, read_scans, subsets_of
 
 
@@ -140,6 +141,15 @@ def test_image_series_are_grouped_by_folder_and_prefix(tmp_path):
         ("cell", 2, "cell_s2/frame_[0-9]*.cbf"),
     ]
     assert "left out: CeO2_0.cbf: a single frame (calibrate.frame?)" in notes
+
+
+def test_brackets_in_names_of_folders_are_escaped(tmp_path):
+    folder = tmp_path / "cell[1]" / "scan 2 [old]"
+    folder.mkdir(parents=True)
+    write_images(folder, some_frames(4), "cbf")
+    (row,), _ = propose(tmp_path)
+    with open_frames(raw_path(tmp_path, row.file)) as source:
+        assert source.shape[0] == 4
 
 
 def test_two_series_in_one_folder_keep_their_prefixes(tmp_path):

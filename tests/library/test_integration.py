@@ -225,5 +225,5 @@ def test_too_many_bad_frames_stop_the_run_and_a_few_are_mentioned(caplog):
 
 def test_the_share_of_bins_with_few_counts_is_told():
     # 3 counts everywhere but under the peak, where 6 stay below ten as well; 200 nowhere.
-    assert integration.low_count_share(integrator()(frames(level=3.0))) == 1.0
-    assert integration.low_count_share(integrator()(frames(level=200.0))) == 0.0
+    assert integration.low_count_share(integrator()(frames(level=3.0)).intensity) == 1.0
+    assert integration.low_count_share(integrator()(frames(level=200.0)).intensity) == 0.0

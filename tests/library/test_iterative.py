@@ -198,6 +198,8 @@ def test_tensors_give_what_arrays_give(method):
     import torch
 
     class TensorBeam:
+        couples_channels = False
+
         def __init__(self, beam, back=False):
             self._beam, self._back = beam, back
             self.angles = beam.angles

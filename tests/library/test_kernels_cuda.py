@@ -4,6 +4,8 @@ import os
 import pickle
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -87,3 +89,24 @@ def test_bins_too_long_for_the_gpu_are_done_on_the_cpu(monkeypatch, caplog):
     with caplog.at_level("INFO"):
         assert TrimmedMean(*table(), trim=0.2).backend in ("native", "numba")
     assert "500 pixels, more than 100: working on the CPU" in caplog.text
+
+
+def test_threads_that_start_together_upload_the_table_once(monkeypatch):
+    uploads = []
+
+    class SlowUpload:
+        def __init__(self, indices, edges, weights, trim):
+            time.sleep(0.05)  # long enough for the others to come by
+            uploads.append(self)
+            self.shape = len(edges), edges.shape[1] - 1
+
+        def __call__(self, frames, lowest, highest):
+            return np.ones((len(frames), *self.shape, 10))
+
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "CudaSums", SlowUpload)
+    kernel = pickle.loads(pickle.dumps(TrimmedMean(*table(), trim=0.2)))
+    assert kernel.backend == "cuda"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(kernel, [frames("i4")[:1]] * 4))
+    assert len(uploads) == 1

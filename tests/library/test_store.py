@@ -1,7 +1,12 @@
 """Stores are whole or absent, refuse what they do not know, and hash what they hold."""
 
 import json
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -76,6 +81,40 @@ def test_an_error_while_writing_leaves_the_old_store_and_nothing_else(tmp_path):
         cut_off()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["volume.json", "volume.zarr"]
     store.read_store(path, "volume")
+
+
+def killed_while_writing(path):
+    """The partial folder that a process leaves that is killed in the middle of a store."""
+    code = f"""
+import os, signal
+from xrdct.io.store import replaced_when_whole
+with replaced_when_whole({str(path)!r}) as partial:
+    partial.mkdir()
+    (partial / "half").write_text("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    (left,) = path.parent.glob(f".{path.name}.partial-*")
+    return left
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next_that_writes_the_same_store(tmp_path):
+    other = killed_while_writing(tmp_path / "other.zarr")
+    left = killed_while_writing(tmp_path / "volume.zarr")
+    write(volume(), tmp_path)
+    assert not left.exists()
+    assert other.exists()  # another store's: its own next run sweeps it
+
+
+def test_the_partial_folder_of_a_living_process_or_of_another_host_is_left_alone(tmp_path):
+    dead = int(killed_while_writing(tmp_path / "gone.zarr").name.rpartition("-")[2])
+    living = tmp_path / f".volume.zarr.partial-{socket.gethostname()}-{os.getppid()}"
+    elsewhere = tmp_path / f".volume.zarr.partial-not-{socket.gethostname()}-{dead}"
+    living.mkdir()
+    elsewhere.mkdir()
+    write(volume(), tmp_path)
+    assert living.is_dir()
+    assert elsewhere.is_dir()
 
 
 def test_a_store_without_units_or_with_other_dims_is_not_written(tmp_path):

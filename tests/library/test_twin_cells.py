@@ -12,7 +12,7 @@ from xrdct.twin.cell import material_maps, material_names, region_maps, region_n
 from xrdct.twin.parameters import chosen_scans, first_lines, load_parameters
 from xrdct.twin.patterns import lattice_of
 
-COARSE = 160
+COARSE = 110
 """Voxels across a cell: enough to find every part of it, in a second."""
 
 
@@ -129,5 +129,5 @@ def test_only_the_chosen_scans_are_written(tmp_path, capsys):
     assert "1 scans, 20 frames" in capsys.readouterr().out
     assert {row.scan for row in read_scans(tmp_path / "out" / "scans.tsv")} == {"charged_4p2V"}
     assert {row.sample for row in read_scans(tmp_path / "out" / "scans.tsv")} == {"mine"}
-    with pytest.raises(ConfigError, match="no scan is called v9"):
+    with pytest.raises(ConfigError, match="no scan or series is called v9"):
         chosen_scans(load_parameters("tiny"), ["v9"])

@@ -21,10 +21,12 @@ from xrdct.integration import SAFE_MEAN_COUNT
 from xrdct.io.frames import open_frames
 from xrdct.phases import structure_path
 from xrdct.scans import read_scans, write_scans
-from xrdct.twin import files
+from xrdct.twin import bliss, files
+from xrdct.twin.blocks import in_order
 from xrdct.twin.frames import air_pattern
 from xrdct.twin.parameters import load_parameters
-from xrdct.twin.simulate import in_order, scan_rows, simulate
+from xrdct.twin.simulate import simulate
+from xrdct.twin.small_files import scan_rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGURED = {"demo": REPOSITORY / "config" / "demo", "tiny": REPOSITORY / "tests" / "data" / "tiny"}
@@ -54,7 +56,7 @@ def test_the_folder_holds_raw_files_table_and_truth_and_nothing_else(beamtime):
 
 def test_a_master_file_shows_the_detectors_frames_through_a_virtual_dataset(beamtime):
     with h5py.File(beamtime / "raw" / "charged_4p2V_s2.h5") as master:
-        frames = master[files.DATASET]
+        frames = master[bliss.DATASET]
         assert frames.is_virtual
         assert [source.file_name for source in frames.virtual_sources()] == ["charged_4p2V_s2/pilatus_0000.h5"]
         assert frames.shape == (36, 10, 110)
@@ -72,7 +74,7 @@ def test_a_master_file_shows_the_detectors_frames_through_a_virtual_dataset(beam
         np.testing.assert_array_equal(ty[1], ty[0, ::-1])
         np.testing.assert_allclose(ty[0], -1.7 + 0.3 * np.arange(12))
     with h5py.File(beamtime / "raw" / "charged_4p2V_s2" / "pilatus_0000.h5") as detector:
-        stored = detector[files.FRAMES]
+        stored = detector[bliss.FRAMES]
         assert stored.chunks == (1, 10, 110)
         assert set(stored._filters) == {"32008"}  # bitshuffle with LZ4
         np.testing.assert_array_equal(stored[()], shown)
@@ -80,7 +82,7 @@ def test_a_master_file_shows_the_detectors_frames_through_a_virtual_dataset(beam
 
 def test_the_pipeline_reads_the_frames_and_the_monitor_of_the_truth(beamtime):
     truth = xr.open_zarr(beamtime / "truth" / "charged_4p2V.zarr", consolidated=False, chunks=None)
-    with open_frames(beamtime / "raw" / "charged_4p2V_s2.h5", files.DATASET) as frames:
+    with open_frames(beamtime / "raw" / "charged_4p2V_s2.h5", bliss.DATASET) as frames:
         assert tuple(frames.shape) == (36, 10, 110)
         monitor = frames.values("mon")
         assert frames.read(3, 5).shape == (2, 10, 110)
@@ -102,18 +104,34 @@ def test_the_mask_covers_gaps_dead_and_flagged_pixels_but_no_hot_ones(beamtime):
     assert not (mask & truth.flickering.values).any()
 
 
+def test_the_truth_tells_sizes_and_weight_fractions(beamtime):
+    truth = xr.open_zarr(beamtime / "truth" / "charged_4p2V.zarr", consolidated=False, chunks=None)
+    sizes = truth["size"].to_series()
+    assert (sizes["Fe"], sizes["LiC6"]) == (80, 150)
+    assert np.isnan(sizes["separator"])
+    weight, volume = truth.weight_fraction, truth.volume_fraction
+    crystalline = volume.drop_sel(phase=["separator", "electrolyte"]).sum("phase") > 0
+    np.testing.assert_allclose(weight.sum("phase"), crystalline, atol=1e-6)
+    assert (weight.sel(phase="electrolyte") == 0).all()
+    copper, aluminium = (weight.sel(phase=name) / volume.sel(phase=name) for name in ("Cu", "Al"))
+    both = ((volume.sel(phase="Cu") > 0) & (volume.sel(phase="Al") > 0)).values
+    # Densities of copper and aluminium from tables of elements, g/cm³.
+    np.testing.assert_allclose((copper / aluminium).values[both], 8.96 / 2.70, rtol=0.005)
+    assert both.any()
+
+
 def test_a_moved_folder_still_shows_its_frames(tmp_path):
     simulate(small(), tmp_path / "here", workers=1, quiet=True)
     with h5py.File(tmp_path / "here" / "raw" / "charged_4p2V_s1.h5") as master:
-        before = master[files.DATASET][()]
+        before = master[bliss.DATASET][()]
     (tmp_path / "here").rename(tmp_path / "there")
     with h5py.File(tmp_path / "there" / "raw" / "charged_4p2V_s1.h5") as master:
-        np.testing.assert_array_equal(master[files.DATASET], before)
+        np.testing.assert_array_equal(master[bliss.DATASET], before)
         assert before.max() > 0
 
 
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(beamtime, tmp_path, monkeypatch):
-    monkeypatch.setattr("xrdct.twin.simulate.PIXELS_AT_ONCE", 5 * 1100)  # many blocks, so that their order can matter
+    monkeypatch.setattr("xrdct.twin.blocks.PIXELS_AT_ONCE", 5 * 1100)  # many blocks, so that their order can matter
     simulate(small(), tmp_path, workers=5, quiet=True)
     assert contents(tmp_path) == contents(beamtime)
 
@@ -226,7 +244,8 @@ def test_an_interrupted_run_leaves_nothing_that_looks_finished(tmp_path, monkeyp
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import xrdct.twin.simulate as twin
+import xrdct.twin.blocks as twin
+from xrdct.twin.simulate import simulate
 from xrdct.twin.parameters import load_parameters
 made = twin.record
 def record(*arguments, **settings):
@@ -234,7 +253,7 @@ def record(*arguments, **settings):
         os.kill(os.getpid(), signal.SIGKILL)
     return made(*arguments, **settings)
 twin.record, twin.PIXELS_AT_ONCE = record, 5 * 1100
-twin.simulate(load_parameters(sys.argv[1]), Path(sys.argv[2]), workers=2, quiet=True)
+simulate(load_parameters(sys.argv[1]), Path(sys.argv[2]), workers=2, quiet=True)
 """
 
 
@@ -350,7 +369,10 @@ def test_shares_of_a_region_must_sum_to_one():
             "lattice: NMC occurs nowhere",
         ),
         ({"calibrant": {"phase": "CeO3"}}, "CeO3.cif: no such structure"),
-        ({"cell": {"grains": [{"phase": "Ge", "x_mm": 0, "y_mm": 0, "radius_mm": 0.1}]}}, "Ge.cif: no such structure"),
+        (
+            {"cell": {"grains": [{"phase": "nothing", "x_mm": 0, "y_mm": 0, "radius_mm": 0.1}]}},
+            "nothing.cif: no such structure",
+        ),
     ],
 )
 def test_phases_that_there_are_not_are_refused_before_anything_is_written(tmp_path, change, message):
@@ -361,7 +383,7 @@ def test_phases_that_there_are_not_are_refused_before_anything_is_written(tmp_pa
 
 def test_an_unknown_preset_is_answered_with_the_known_ones(capsys):
     assert main(["simulate", "dmeo", "--out", "nowhere"]) == 2
-    assert "(demo, nca18650, nmc532aaa, paper, tiny)" in capsys.readouterr().err
+    assert "(demo, nca18650, nmc532aaa, operando, paper, tiny)" in capsys.readouterr().err
 
 
 def test_switching_everything_off_is_a_valid_beamtime(tmp_path):

@@ -8,7 +8,7 @@ from small_beamtime import IDEAL, master_path, one_subset, small
 
 from xrdct.io.frames import open_frames
 from xrdct.scans import read_scans
-from xrdct.twin import files
+from xrdct.twin import bliss
 from xrdct.twin.acquisition import axis_columns, line_angles
 from xrdct.twin.simulate import simulate
 
@@ -65,7 +65,7 @@ def test_the_axis_drifts_about_its_mean_from_subset_to_subset(tmp_path):
     drifting = small(IDEAL, {"scan": {"axis_drift_px": 2.0, "starts_deg": [0, 0]}})
     first, _ = one_subset(drifting, tmp_path)
     with h5py.File(master_path(tmp_path, drifting.states[0], 2)) as file:
-        second = file[files.DATASET][()].reshape(first.shape)
+        second = file[bliss.DATASET][()].reshape(first.shape)
     np.testing.assert_allclose(second[:, 2:], first[:, :-2], atol=1)
     assert np.abs(second - first).max() > 100
     np.testing.assert_allclose(truth_of(tmp_path).axis.values[:, 0], [4.5, 6.5])
@@ -75,7 +75,7 @@ def test_the_monitor_does_not_see_the_drift_of_the_intensity(tmp_path):
     parameters = small(IDEAL, {"beam": {"unseen_drift": -0.1, "dose": 100}, "scan": {"starts_deg": [0, 0]}})
     first, counters = one_subset(parameters, tmp_path)
     with h5py.File(master_path(tmp_path, parameters.states[0], 2)) as file:
-        second = file[files.DATASET][()].reshape(first.shape)
+        second = file[bliss.DATASET][()].reshape(first.shape)
         np.testing.assert_array_equal(file["/1.1/measurement/mon"], counters["mon"])
     bright = first > 1000
     np.testing.assert_allclose(second[bright] / first[bright], 0.9, atol=0.001)
@@ -100,11 +100,11 @@ def test_a_scan_that_was_broken_off_has_fewer_frames_than_its_table_promises(ide
     broken = {"scan": "discharged_2p65V", "subset": 1, "frames": 20}
     parameters = small(IDEAL, {"artefacts": {"truncated": [broken]}})
     simulate(parameters, tmp_path, quiet=True)
-    with open_frames(master_path(tmp_path, parameters.states[0], 1), files.DATASET) as frames:
+    with open_frames(master_path(tmp_path, parameters.states[0], 1), bliss.DATASET) as frames:
         assert frames.shape[0] == 20
         assert len(frames.values("mon")) == 20
         np.testing.assert_array_equal(frames.read(0, 20), ideal[0].reshape(36, 10, 110)[:20])
-    with open_frames(master_path(tmp_path, parameters.states[0], 2), files.DATASET) as frames:
+    with open_frames(master_path(tmp_path, parameters.states[0], 2), bliss.DATASET) as frames:
         assert frames.shape[0] == 36
     row = read_scans(tmp_path / "scans.tsv")[0]
     assert row.n_projections * row.n_positions == 36
@@ -143,5 +143,5 @@ def test_a_cell_that_changes_during_the_scan_shows_its_new_state_from_that_subse
     assert by_subset.sel(phase="graphite").sum(("y", "x")).values[1] == 0
     assert truth.lattice_by_subset.sel(phase="NCA", subset=2).values[2] == 14.3
     with h5py.File(master_path(tmp_path / "changed", changed.states[0], 2)) as file:
-        second = file[files.DATASET][()].reshape(first.shape)
+        second = file[bliss.DATASET][()].reshape(first.shape)
     assert np.abs(second - first).max() > 20

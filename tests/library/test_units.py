@@ -20,14 +20,9 @@ def test_hc_is_the_product_of_the_exact_si_constants():
 
 def test_the_paper_s_beam_and_angle_come_out():
     """The NCA 18650 paper: 0.130509 Å is 95.00 keV, and q = 3.85 1/Å lies at 4.58°."""
-    assert units.energy_from_wavelength(0.130509) == pytest.approx(95.00, abs=0.005)
+    assert units.wavelength_from_energy(95.00) == pytest.approx(0.130509, abs=1e-5)
     angle = np.degrees(units.two_theta_from_q(3.85, wavelength=0.130509))
     assert angle == pytest.approx(4.58, abs=0.005)  # as many digits as are printed
-
-
-@given(energies)
-def test_energy_and_wavelength_undo_each_other(energy):
-    assert units.energy_from_wavelength(units.wavelength_from_energy(energy)) == pytest.approx(energy, rel=1e-14)
 
 
 @given(q_values, energies)
@@ -42,7 +37,7 @@ def test_q_and_two_theta_undo_each_other(q, energy):
 @given(st.floats(1.3, 100), energies)
 def test_q_of_a_spacing_obeys_braggs_law(d, energy):
     wavelength = units.wavelength_from_energy(energy)
-    two_theta = units.two_theta_from_q(units.q_from_d(d), wavelength=wavelength)
+    two_theta = units.two_theta_from_q(2 * np.pi / d, wavelength=wavelength)
     assert 2 * d * np.sin(two_theta / 2) == pytest.approx(wavelength, rel=1e-12)
 
 
@@ -50,4 +45,3 @@ def test_arrays_keep_their_shape():
     q = np.linspace(0.5, 3.85, 6).reshape(2, 3)
     two_theta = units.two_theta_from_q(q, wavelength=0.13)
     np.testing.assert_allclose(units.q_from_two_theta(two_theta, wavelength=0.13), q, rtol=1e-14)
-    np.testing.assert_allclose(units.q_from_d(units.q_from_d(q)), q, rtol=1e-14)  # 2π/q is its own inverse

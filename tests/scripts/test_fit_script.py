@@ -2,16 +2,15 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 import draw_fit
 import fit
-from support_fit import PIXEL, PROFILE
+from support_fit import PIXEL, PROFILE, write_small_scan
 from xrdct.config import Fit, PhaseSetSettings
 from xrdct.errors import FitError
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
-from xrdct.io.store import read_store, write_store
+from xrdct.io.store import read_store
 
 PHASE_SET = {
     "name": "two",
@@ -48,38 +47,20 @@ def maps(tmp_path_factory):
     patterns = np.zeros((SIZE, SIZE, Q.size))
     clean = model.patterns(parameters.reshape(SIZE * SIZE, -1)).reshape(SIZE, SIZE, -1)
     patterns[..., model.inside] = clean + rng.normal(0, 1.5, clean.shape) * (clean > 0)
-    axis = ("x", np.arange(SIZE) * 0.05, {"units": "mm"})
-    volume = xr.Dataset(
-        {"intensity": (("y", "x", "q"), patterns.astype(np.float32), {"units": "counts/voxel"})},
-        coords={"y": ("y", axis[1][::-1], axis[2]), "x": axis, "q": ("q", Q, {"units": "1/angstrom"})},
-        attrs={"voxel_mm": 0.05, "stage": "first"},
-    )
-    write_store(volume, folder / "v.zarr", folder / "v.json", kind="volume", settings={}, inputs={})
-    lines = {"units": "1"}
-    sinogram = xr.Dataset(
-        {
-            "intensity": (("angle", "position", "q"), np.ones((2, 3, Q.size)), {"units": "counts"}),
-            "variance": (("angle", "position", "q"), np.ones((2, 3, Q.size)), {"units": "counts^2"}),
-            "air": (("angle", "q"), np.zeros((2, Q.size)), {"units": "counts"}),
-            **{name: (("angle", "position"), np.zeros((2, 3)), lines) for name in ("repaired", "bad_frame", "zingers")},
-            **{name: (("angle",), np.zeros(2), lines) for name in ("subset", "direction", "offset")},
-        },
-        coords={"q": ("q", Q, {"units": "1/angstrom"})},
-    )
-    write_store(sinogram, folder / "s.zarr", folder / "s.json", kind="sinogram", settings={}, inputs={})
+    write_small_scan(folder, patterns, Q)
     return folder
 
 
 def run(folder, monkeypatch, **settings):
     monkeypatch.setattr(fit, "read_profile", lambda path: PROFILE)
-    chosen = Fit(**settings).model_dump(mode="json", exclude={"preset", "phase_set"})
+    chosen = Fit(**{"parallax": False} | settings).model_dump(mode="json", exclude={"preset", "phase_set"})
     phase_set = PhaseSetSettings.model_validate(PHASE_SET).model_dump(mode="json")
     manifests = [folder / "v.json", folder / "s.json"]
     store, manifest = folder / "maps.zarr", folder / "maps.json"
     fit.main(
         folder / "v.zarr",
         folder / "s.zarr",
-        "profile",
+        {"profile": "profile"},
         manifests,
         store,
         manifest,

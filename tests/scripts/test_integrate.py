@@ -27,11 +27,11 @@ def geometry(tmp_path):
     return path
 
 
-def write_series(folder, n_frames=6, keyed=True):
-    """CBF files whose counts tell their number: 100, 200, … per pixel."""
+def write_series(folder, n_frames=6, keyed=True, levels=None):
+    """CBF files whose counts tell their number: 100, 200, … per pixel, or are given."""
     for k in range(n_frames):
         header = {"_array_data.header_contents": f"# Flux {1000 + k}"} if keyed else {}
-        frame = np.full(SHAPE, 100 * (k + 1), np.int32)
+        frame = np.full(SHAPE, levels[k] if levels else 100 * (k + 1), np.int32)
         frame[:, 7] = -1  # a module gap
         fabio.cbfimage.CbfImage(data=frame, header=header).write(str(folder / f"scan_{k:05d}.cbf"))
 
@@ -94,6 +94,21 @@ def test_groups_get_patterns_of_their_own(tmp_path, geometry):
     np.testing.assert_allclose(patterns.group_intensity.mean("group"), patterns.intensity, rtol=0.01)
 
 
+def kill_at_block(number, monkeypatch):
+    """Let appending the block of this number (1, 2, …) be interrupted, once; the list gets the lines done before."""
+    first = integrate.GrowingStore.append
+    calls = []
+
+    def append(self, values):
+        calls.append(self.done)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        first(self, values)
+
+    monkeypatch.setattr(integrate.GrowingStore, "append", append)
+    return calls
+
+
 def test_a_killed_job_goes_on_where_it_stopped_with_the_same_result(tmp_path, geometry, monkeypatch):
     for folder in ("whole", "broken"):
         (tmp_path / folder).mkdir()
@@ -103,16 +118,7 @@ def test_a_killed_job_goes_on_where_it_stopped_with_the_same_result(tmp_path, ge
     run(tmp_path / "whole", geometry, **options)
 
     monkeypatch.chdir(tmp_path / "broken")
-    first = integrate.GrowingStore.append
-    calls = []
-
-    def killed_at_the_second_block(self, values):
-        calls.append(self.done)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        first(self, values)
-
-    monkeypatch.setattr(integrate.GrowingStore, "append", killed_at_the_second_block)
+    calls = kill_at_block(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", geometry, **options)
     assert not (tmp_path / "broken" / "patterns.zarr").exists()
@@ -122,6 +128,17 @@ def test_a_killed_job_goes_on_where_it_stopped_with_the_same_result(tmp_path, ge
     assert calls == [0, 8, 8, 16]  # the first block was not done again
     whole, broken = ((tmp_path / folder / "patterns.json").read_bytes() for folder in ("whole", "broken"))
     assert whole == broken
+
+
+def test_a_resumed_job_warns_of_the_low_counts_before_the_interruption(tmp_path, geometry, monkeypatch, caplog):
+    """16 lines of which the first 8, done before the kill, are all that is low."""
+    write_series(tmp_path, n_frames=3 * 16, levels=[2] * 24 + [200] * 24)
+    kill_at_block(2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, geometry, n_projections=16)
+    assert caplog.text == ""
+    run(tmp_path, geometry, n_projections=16)
+    assert "50 % of all bins have fewer than 10 counts per pixel" in caplog.text
 
 
 def test_any_number_of_workers_gives_the_same_bits(tmp_path, geometry):

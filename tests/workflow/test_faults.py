@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from support import REPOSITORY, Beamtime
+from xrdct.cli import main
 
 TINY = REPOSITORY / "tests" / "data" / "tiny" / "config.yaml"
 
@@ -113,6 +114,21 @@ def test_names_that_would_leave_the_results_folder_are_refused(own, tmp_path):
     table = tmp_path / "scans.tsv"
     table.write_text(table.read_text().replace("charged_4p2V\t", "../../escape\t"))
     assert "is not a plain name" in hostile.snakemake("-n", ok=False)
+
+
+def test_a_configuration_with_python_tags_is_refused_and_runs_nothing(own, tmp_path):
+    evil = own.changed(tmp_path)
+    evil.config.write_text(f'beam: !!python/object/apply:os.mkdir ["{tmp_path / "made"}"]\n')
+    printed = evil.snakemake("-n", ok=False)
+    assert "not valid JSON or YAML" in printed
+    assert main(["check", str(evil.config)]) == 1
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "/etc/passwd"])
+def test_a_raw_file_outside_the_root_is_refused(own, tmp_path, name):
+    printed = own.changed(tmp_path, calibrate={"frame": name}).snakemake("-n", ok=False)
+    assert f"{name!r} leads out of raw.root" in printed
 
 
 def test_a_monitor_that_is_not_there_is_refused_with_what_there_is(own, tmp_path):

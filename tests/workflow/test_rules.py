@@ -22,12 +22,13 @@ def test_a_dry_run_from_raw_files_alone_finds_every_job(tiny_raw, tmp_path):
     fresh = Beamtime(tmp_path, REPOSITORY / "tests" / "data" / "tiny" / "config.yaml")
     jobs = fresh.would_run()
     assert jobs["integrate"] == 4
-    assert jobs["assemble"] == jobs["reconstruct"] == jobs["map_windows"] == jobs["draw_scan"] == 2
+    for rule in ("assemble", "reconstruct", "map_windows", "draw_scan", "diagnose_parallax"):
+        assert jobs[rule] == 2
     assert jobs["calibrate"] == jobs["draw_overview"] == 1
 
 
 def test_the_report_holds_every_figure(tiny, tmp_path):
     tiny.snakemake("--report", tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    for name in ("overview.png", "cake.png", "sinogram.png", "mean_pattern.png", "maps.png"):
+    for name in ("overview.png", "cake.png", "sinogram.png", "mean_pattern.png", "maps.png", "parallax.png"):
         assert name in text

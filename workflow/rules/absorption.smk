@@ -8,6 +8,7 @@ rule correct_absorption:
         maps_manifest=fitted("json").format(scan="{scan}", stage="first"),
         maps=ancient(fitted("zarr").format(scan="{scan}", stage="first")),
         profile=rules.calibrate.output.profile,
+        poni=rules.calibrate.output.poni,
         structures=structure_files(),
     output:
         attenuation=directory("results/{scan}/absorption/attenuation.zarr"),
@@ -22,14 +23,15 @@ rule correct_absorption:
         "../../envs/core.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=120,
+        mem_mb=memory("correct_absorption"),
+        runtime=minutes(120),
     params:
         cfg=canonical_json(
             {
                 "phase_set": cfg.fit.chosen()
                 and cfg.fit.chosen().model_dump(mode="json"),
                 "energy_kev": cfg.beam.energy_kev,
+                "parallax": way_with_parallax(),
                 "settings": cfg.absorption.model_dump(
                     mode="json", exclude={"correct"}
                 ),

@@ -17,8 +17,8 @@ rule assemble:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=60,
+        mem_mb=memory("assemble"),
+        runtime=minutes(60),
     params:
         cfg=lambda wildcards: canonical_json(
             {

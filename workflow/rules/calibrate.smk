@@ -24,8 +24,8 @@ rule calibrate:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=minutes(30),
     params:
         cfg=canonical_json(
             {

@@ -17,9 +17,11 @@ from snakemake.exceptions import WorkflowError
 
 from xrdct import config as settings
 from xrdct.errors import XrdctError
-from xrdct.io.frames import files_behind, raw_path
+from xrdct.io.frames import files_behind, raw_path, series_stamp
+from xrdct.needs import extent_of, memory_mib
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
+from xrdct.record import record_run, write_record
 from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
 
 
@@ -44,7 +46,7 @@ rows = {(row.scan, str(row.subset)): row for row in scans}
 wildcard_constraints:
     scan="|".join(map(re.escape, scan_names(scans))),
     subset=r"\d+",
-    stage=r"first|corrected|denoised|subset\d+",
+    stage=r"first|corrected|denoised|dlsr|subset\d+",
 
 
 def raw_file(name):
@@ -60,10 +62,30 @@ def script_hash(name):
     return code_hash(Path(workflow.basedir) / "workflow" / "scripts" / f"{name}.py")
 
 
+def memory(rule):
+    """Resource function: MiB for a job of a rule, by the size of its scan, and more at every further attempt."""
+
+    def needed(wildcards, threads, attempt):
+        extent = extent_of(subsets_of(scans, wildcards.scan), cfg.integrate.n_bins)
+        return memory_mib(rule, extent, threads=threads) * attempt
+
+    return needed
+
+
+def minutes(most):
+    """Resource function: the time after which a job is lost, and more at every further attempt."""
+    return lambda wildcards, attempt: most * attempt
+
+
 def frame_files(wildcards):
     """The file of the table's row and the files it links to: a change in any of them is a change of the frames."""
     row = rows[wildcards.scan, wildcards.subset]
     return files_behind(raw_file(row.file), row.dataset)
+
+
+def frame_stamp(wildcards):
+    """What changes when a file of a series is written again in place: the time of its folder does not."""
+    return series_stamp(raw_file(rows[wildcards.scan, wildcards.subset].file))
 
 
 def final_stage():
@@ -98,7 +120,33 @@ def fitted(suffix):
 
 def fitted_stages():
     """Stages whose fits are shown: before any correction, and after all of them."""
-    return sorted({"first", final_stage()}) if cfg.fit.chosen() else []
+    refined = {"dlsr"} if cfg.reconstruct.parallax == "dlsr" else set()
+    return sorted({"first", final_stage()} | refined) if cfg.fit.chosen() else []
+
+
+def refined_stage():
+    """The stage whose sinogram and volume a DLSR starts from."""
+    return "corrected" if cfg.absorption.correct else "first"
+
+
+def geometry_for_parallax():
+    """The calibrated geometry, where reconstruction needs the distance."""
+    return (
+        [] if cfg.reconstruct.parallax == "off" else "results/calibrate/geometry.poni"
+    )
+
+
+def declared_span(scan):
+    """Degrees that the table says one subset of a scan turns through."""
+    first = subsets_of(scans, scan)[0]
+    return abs(first.angle_step_deg) * first.n_projections
+
+
+def way_with_parallax():
+    """What correcting for absorption does about parallax: 'undo', 'widen' lines, or 'ignore' it."""
+    if cfg.reconstruct.parallax != "off":
+        return "undo"
+    return "widen" if cfg.fit.parallax else "ignore"
 
 
 def beamtime_scans():
@@ -148,3 +196,25 @@ def subset_paths(pattern):
         str(pattern).format(scan=row.scan, subset=row.subset)
         for row in subsets_of(scans, wildcards.scan)
     ]
+
+
+def save_record():
+    """Write down, beside the results, what they were made from and how long it took."""
+    record = record_run(cfg, scans, results="results", benchmarks="benchmarks")
+    write_record(record, "results/run.json")
+
+
+pqnet_folder = "models/" + (
+    cfg.pqnet.model or (cfg.fit.chosen().name if cfg.fit.chosen() else "none")
+)
+pqnet_task = {
+    "phase_set": cfg.fit.chosen() and cfg.fit.chosen().model_dump(mode="json"),
+    "grid": cfg.integrate.model_dump(mode="json", include={"q_min", "q_max", "n_bins"}),
+}
+
+
+def pqnet_library(output):
+    """Inputs of a training that is shown a stored library, the paper's way."""
+    if not cfg.pqnet.library.stored:
+        return {}
+    return {"library_manifest": output.manifest, "library": ancient(output.store)}

@@ -23,8 +23,8 @@ rule denoise:
         "../../envs/gpu.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 24000 * attempt,
-        runtime=600,
+        mem_mb=memory("denoise"),
+        runtime=minutes(600),
     params:
         # Trained in minutes or hours, and useful to other scans: it stays when the volume is made again.
         network="results/{scan}/denoise/network.pt",

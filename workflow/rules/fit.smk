@@ -8,6 +8,7 @@ rule fit:
         sinogram_manifest=sinogram_of_stage("json"),
         sinogram=ancient(sinogram_of_stage("zarr")),
         profile=rules.calibrate.output.profile,
+        poni=rules.calibrate.output.poni,
         structures=structure_files(),
     output:
         store=directory(fitted("zarr")),
@@ -16,12 +17,14 @@ rule fit:
         "logs/{scan}/fit_{stage}.log",
     benchmark:
         "benchmarks/{scan}/fit_{stage}.tsv"
+    wildcard_constraints:
+        stage=r"first|corrected|denoised|subset\d+",
     conda:
         "../../envs/core.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=120,
+        mem_mb=memory("fit"),
+        runtime=minutes(120),
     params:
         cfg=canonical_json(
             {

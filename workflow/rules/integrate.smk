@@ -17,8 +17,8 @@ rule integrate:
         "../../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, threads, attempt: (2000 + 50 * threads) * attempt,
-        runtime=lambda wildcards, attempt: 600 * attempt,
+        mem_mb=memory("integrate"),
+        runtime=minutes(600),
     params:
         cfg=lambda wildcards: canonical_json(
             {
@@ -33,6 +33,7 @@ rule integrate:
                 "settings": cfg.integrate.model_dump(mode="json"),
             }
         ),
+        frames=frame_stamp,
         code=script_hash("integrate"),
     message:
         "Integrating {wildcards.scan}, subset {wildcards.subset}"

@@ -5,6 +5,7 @@ rule reconstruct:
     input:
         manifest=sinogram_of_stage("json"),
         store=ancient(sinogram_of_stage("zarr")),
+        geometry=geometry_for_parallax(),
     output:
         store=directory("results/{scan}/reconstruct/{stage}/volume.zarr"),
         manifest="results/{scan}/reconstruct/{stage}/volume.json",
@@ -18,15 +19,20 @@ rule reconstruct:
         "../../envs/gpu.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=240,
+        mem_mb=memory("reconstruct"),
+        runtime=minutes(240),
     params:
         cfg=lambda wildcards: canonical_json(
             {
                 "stage": wildcards.stage,
                 "settings": cfg.reconstruct.model_dump(
-                    mode="json", exclude={"each_subset"}
-                ),
+                    mode="json", exclude={"each_subset", "parallax"}
+                )
+                | {
+                    "parallax": (
+                        "off" if cfg.reconstruct.parallax == "off" else "linear"
+                    )
+                },
             }
         ),
         code=script_hash("reconstruct"),

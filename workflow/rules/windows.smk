@@ -16,8 +16,8 @@ rule map_windows:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory("map_windows"),
+        runtime=minutes(30),
     params:
         cfg=canonical_json(
             {

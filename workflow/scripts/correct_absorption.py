@@ -21,16 +21,19 @@ from xrdct.absorption.scales import Scales
 from xrdct.config import Absorption, PhaseSetSettings
 from xrdct.errors import AttenuationError
 from xrdct.fit.model import PatternModel
+from xrdct.fit.parallax import parallax_width
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.io.calibration import read_profile
+from xrdct.io.poni import read_poni
 from xrdct.io.store import manifest_digest, read_store, write_store
-from xrdct.logbook import logbook
+from xrdct.logbook import logbook, progress
 from xrdct.reconstruction.backend import reconstruct
+from xrdct.reconstruction.parallax import distance_and_wavelength, reconstruct_with_parallax
 
 log = logging.getLogger("xrdct.absorption")
 
 
-def main(inputs, outputs, *, phase_set, energy_kev, settings):
+def main(inputs, outputs, *, phase_set, energy_kev, parallax, settings):
     sinogram, maps = read_store(inputs["sinogram"], "sinogram"), read_store(inputs["maps"], "fit")
     chosen = Absorption.model_validate(settings)
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
@@ -38,7 +41,11 @@ def main(inputs, outputs, *, phase_set, energy_kev, settings):
     whole = to_measured(sinogram, slice(None))
     measured = to_measured(sinogram, model.inside)
     matter = matter_of(phases, chosen.fill, energy_kev)
-    fitted, first = first_scales(model, measured, maps)
+    geometry = distance_and_wavelength(read_poni(inputs["poni"]))
+    rebuild = rebuilder(measured, geometry, parallax)
+    first_volume = rebuild(measured.intensity)
+    fitted = first_scales(model, first_volume, measured, maps, geometry if parallax == "widen" else None)
+    first = fitted.of_volume(first_volume)
     transmitted = measured_transmission(sinogram, chosen)
     attenuation = Attenuation(
         measured,
@@ -51,7 +58,7 @@ def main(inputs, outputs, *, phase_set, energy_kev, settings):
         measured,
         attenuation,
         first=first,
-        reconstruct=lambda intensity: rebuild(intensity, measured),
+        reconstruct=rebuild,
         fit=fitted.of_volume,
         tolerance=chosen.tolerance,
         most=chosen.max_passes,
@@ -63,7 +70,7 @@ def main(inputs, outputs, *, phase_set, energy_kev, settings):
     papers = papers_map(found, phases, matter)
     log.info("%s", papers)
     recorded = {
-        "settings": {"phase_set": phase_set, "energy_kev": energy_kev, **settings},
+        "settings": {"phase_set": phase_set, "energy_kev": energy_kev, "parallax": parallax, **settings},
         "inputs": {name: manifest_digest(inputs[f"{name}_manifest"]) for name in ("sinogram", "maps")},
     }
     write_store(
@@ -116,18 +123,40 @@ def matter_of(phases, fill, energy_kev):
     )
 
 
-def first_scales(model, measured, maps):
-    """A fit with the cells of the first one, and the signed scales of the volume before any correction."""
-    volume = rebuild(measured.intensity, measured)
+def first_scales(model, volume, measured, maps, geometry):
+    """A fit of scales with the cells of the first one, starting from a volume before any correction."""
     names = [phase.name for phase in model.phases.phases]
     cells = {(name, edge): maps[edge].sel(phase=name).values for name in names for edge in ("a", "b", "c")}
-    fitted = Scales(model, volume, mask=maps["mask"].values, cells=cells, variance=measured.variance.mean(axis=(0, 1)))
-    return fitted, fitted.of_volume(volume)
+    noise = measured.variance.mean(axis=(0, 1))
+    return Scales(
+        model,
+        volume,
+        mask=maps["mask"].values,
+        cells=cells,
+        variance=noise,
+        widen=None if geometry is None else widening(measured, geometry["distance_mm"]),
+    )
 
 
-def rebuild(intensity, measured):
-    """Volume by filtered back-projection: exact on the mean, fast, and never clipped."""
-    return reconstruct(intensity, measured.angles, cor=measured.cor, filter="hann")
+def widening(measured, distance_mm):
+    """From a map of what scatters to what parallax adds to the width of lines, relative to q."""
+    return lambda amount: parallax_width(amount, measured.angles, step_mm=measured.step_mm, distance_mm=distance_mm)
+
+
+def rebuilder(measured, geometry, parallax):
+    """From a sinogram to its volume: by filtered back-projection, exact on the mean and fast, or without parallax."""
+    if parallax == "undo":
+        return lambda intensity: reconstruct_with_parallax(
+            intensity,
+            measured.angles,
+            q=measured.q,
+            cor=measured.cor,
+            step_mm=measured.step_mm,
+            method="cgls",
+            progress=progress("reconstruct", "step"),
+            **geometry,
+        )
+    return lambda intensity: reconstruct(intensity, measured.angles, cor=measured.cor, filter="hann")
 
 
 def casing_of(phases, first, chosen, step_mm):

@@ -85,12 +85,12 @@ def integrate_lines(frames, integrator, growing, values, *, workers):
     n_lines, n_points = values["monitor"].shape
     if growing.done:
         log.info("going on after line %d of %d", growing.done, n_lines)
+    low = [low_counts_of_block(growing, start) for start in range(0, growing.done, growing.block)]
     starts = range(growing.done, n_lines, growing.block)
     spans = [spans_of(a * n_points, min(a + growing.block, n_lines) * n_points, frames.frame_bytes) for a in starts]
     done = integrate_series(
         ThreadLocal(frames).read, list(chain.from_iterable(spans)), integrator, dtype=frames.dtype, workers=workers
     )
-    low = []
     with progress(f"integrate {frames.path}", "frame")(total=frames.shape[0], initial=growing.done * n_points) as bar:
         for start, block in zip(starts, spans, strict=True):
             parts = []
@@ -98,15 +98,21 @@ def integrate_lines(frames, integrator, growing, values, *, workers):
                 parts.append(next(done))
                 bar.update(len(parts[-1].kept))
             lines = slice(start, min(start + growing.block, n_lines))
-            low.append(np.mean([low_count_share(part) for part in parts]))
             growing.append(to_rows(parts, values, lines))
-    if low and np.mean(low) > 0.01 and integrator.trim:
+            low.append(low_counts_of_block(growing, start))
+    if np.mean(low) > 0.01 and integrator.trim:
         log.warning(
             "%.0f %% of all bins have fewer than %d counts per pixel: there a trimmed mean of Poisson counts lies more "
             "than 1 %% below the mean; consider a smaller integrate.trim, or estimator: mean",
             100 * np.mean(low),
             SAFE_MEAN_COUNT,
         )
+
+
+def low_counts_of_block(growing, start):
+    """Read back from the store, so that an interrupted job knows it of the blocks before too."""
+    rows = slice(start, start + growing.block)
+    return low_count_share(growing.read("intensity", rows) + growing.read("spottiness", rows))
 
 
 def make_integrator(geometry, mask_path, *, polarization, settings):

@@ -1,21 +1,39 @@
 """sinogram.zarr to volume.zarr; the stage 'subset2' takes the lines of the second subset alone."""
 
 import json
+import logging
 
 import numba
 import numpy as np
 import xarray as xr
 
 from xrdct.geometry import pixel_centres
+from xrdct.io.poni import read_poni
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
 from xrdct.reconstruction.backend import OPTIONS, reconstruct_blocks
+from xrdct.reconstruction.beam_sense import CLEAR, sense_of_parallax
+from xrdct.reconstruction.parallax import distance_and_wavelength, reconstruct_with_parallax
+
+log = logging.getLogger("xrdct.reconstruct")
 
 
-def main(sinogram_store, sinogram_manifest, store, manifest, *, settings, stage="first"):
+def main(sinogram_store, sinogram_manifest, store, manifest, *, settings, stage="first", geometry=None):
     sinogram = read_store(sinogram_store, "sinogram")
     if stage.startswith("subset"):
         sinogram = sinogram.isel(angle=sinogram.subset.values == int(stage.removeprefix("subset")))
+    volume = plain(sinogram, settings) if settings["parallax"] == "off" else tilted(sinogram, settings, geometry)
+    write_store(
+        to_dataset(volume, sinogram, stage).assign_attrs(parallax=settings["parallax"]),
+        store,
+        manifest,
+        kind="volume",
+        settings=settings,
+        inputs={"sinogram": manifest_digest(sinogram_manifest)},
+    )
+
+
+def plain(sinogram, settings):
     n_positions = sinogram.sizes["position"]
     # The sinogram stays on disk and is read in blocks of channels. The volume is the one large array in memory: in the
     # store it is cut along y and x, and each of its chunks holds all channels.
@@ -31,14 +49,34 @@ def main(sinogram_store, sinogram_manifest, store, manifest, *, settings, stage=
     )
     for channels, block in blocks:
         volume[..., channels] = block
-    write_store(
-        to_dataset(volume, sinogram, stage),
-        store,
-        manifest,
-        kind="volume",
-        settings=settings,
-        inputs={"sinogram": manifest_digest(sinogram_manifest)},
+    return volume
+
+
+def tilted(sinogram, settings, geometry):
+    scan = {
+        "q": sinogram.q.values,
+        "cor": sinogram.attrs["cor"] + sinogram.offset.values,
+        "step_mm": sinogram.attrs["step_mm"],
+        **distance_and_wavelength(read_poni(geometry)),
+    }
+    tell_sense(sense_of_parallax(sinogram.intensity, sinogram.angle.values, **scan))
+    return reconstruct_with_parallax(
+        sinogram.intensity,
+        sinogram.angle.values,
+        **scan,
+        **{key: settings[key] for key in ("method", "support", "iterations", "nonnegative")},
+        progress=progress("reconstruct", "step"),
     )
+
+
+def tell_sense(residual):
+    """Whether the data agree with the direction in which the beam is taken to go."""
+    log.info("residual of the strongest lines: %s", ", ".join(f"{v:.4f} {name}" for name, v in residual.items()))
+    if residual["as calibrated"] > CLEAR * residual["reversed"]:
+        log.warning(
+            "the data fit better with the beam reversed: is the translation or the rotation counted the wrong way "
+            "round (assemble.mirrored)? Parallax is doubled instead of removed"
+        )
 
 
 def chosen_options(settings):
@@ -69,5 +107,6 @@ if __name__ == "__main__":
             snakemake.input.manifest,
             snakemake.output.store,
             snakemake.output.manifest,
+            geometry=snakemake.input.get("geometry"),
             **json.loads(snakemake.params.cfg),
         )

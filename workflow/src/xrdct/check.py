@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from .calibration.calibrants import find_calibrant
 from .calibration.detector import LEAST_VALID, detector_from
 from .check_frames import check_frames, shape_problem
+from .check_ranges import axis_problems, q_range_problem
 from .config import Config, Section, load
 from .errors import ConfigError, RawDataError, TableError, XrdctError
 from .fit.phase_set import load_phase_set
@@ -73,6 +74,8 @@ def check_beamtime(config_path: str | Path, *, working_folder: str | Path = ".")
     root = _raw_root(sections["raw"], Path(working_folder), origin, found)
     shape = _check_detector(sections["detector"], root, origin, found)
     _check_calibration(sections, root, shape, origin, found)
+    if problem := q_range_problem(sections, root):
+        found.problems.append(origin + problem)
     _check_fit(sections["fit"], origin, found)
     _check_report(sections["report"], origin, found)
     table = settings.get("scans", Config.model_fields["scans"].default)
@@ -201,6 +204,7 @@ def _check_table(path: Path, sections: dict, root: Path | None, shape: tuple | N
         problems += [f"{path}: {problem}" for scan in scan_names(rows) for problem in _equal_angles(rows, scan)]
     if sections["assemble"] is not None:
         problems += [f"{path}: {problem}" for problem in _no_sample_left(rows, sections["assemble"].air_positions or 0)]
+        problems += [f"{path}: {problem}" for problem in axis_problems(rows, sections["assemble"].cor)]
     found.problems += problems
     found.n_scans, found.n_subsets = len(scan_names(rows)), len(rows)
     if root is None:

@@ -5,6 +5,7 @@ it and returns the exit code. Heavy imports stand inside the functions, so that 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,37 @@ def main(argv: list[str] | None = None) -> int:
         return COMMANDS[arguments.command].run(arguments)
     except XrdctError as error:
         print(error, file=sys.stderr)
-        return 2
+    except OSError as error:  # a folder that is not there or not ours, a full disk: the system's words say it
+        print(": ".join(filter(None, [error.filename and str(error.filename), error.strerror])), file=sys.stderr)
+    return 2
+
+
+def _number(kind: type, low: float, high: float = float("inf")) -> Callable[[str], float]:
+    """For argparse: a number from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            limits = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+            raise argparse.ArgumentTypeError(f"expected a number {limits}, found {text}")
+        return value
+
+    parse.__name__ = "number"  # argparse names it where there is none
+    return parse
+
+
+_COUNT, _LENGTH, _ENERGY = _number(int, 1), _number(float, 1e-3), _number(float, 5, 500)
+
+
+def _folder(text: str) -> Path:
+    """For argparse: a folder that is there, or whose place is free; found out before any work is done."""
+    path = Path(text)
+    above = next(part for part in (path, *path.resolve().parents) if part.exists())
+    if not text or not above.is_dir():
+        raise argparse.ArgumentTypeError(f"{str(above) if text else repr(text)} is no folder")
+    if not os.access(above, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{above} cannot be written to")
+    return path
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,17 +122,22 @@ def _run_init(arguments: argparse.Namespace) -> int:
 def _declare_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("frame", help="image of the calibrant (CBF, EDF, TIFF, HDF5, NPY …)")
     parser.add_argument("--calibrant", default="CeO2", help="name in pyFAI's list (%(default)s)")
-    parser.add_argument("--energy", type=float, required=True, metavar="KEV", help="photon energy in keV")
+    parser.add_argument("--energy", type=_ENERGY, required=True, metavar="KEV", help="photon energy in keV")
     parser.add_argument("--detector", metavar="NAME", help="name in pyFAI's list, for example 'Pilatus CdTe 2M'")
     parser.add_argument(
-        "--shape", type=int, nargs=2, metavar=("ROWS", "COLUMNS"), help="of a detector that is not in the list"
+        "--shape",
+        type=_COUNT,
+        nargs=2,
+        metavar=("ROWS", "COLUMNS"),
+        help="of a detector that is not in the list",
     )
-    parser.add_argument("--pixel-size", type=float, metavar="UM", help="edge of a pixel in µm, with --shape")
+    parser.add_argument("--pixel-size", type=_LENGTH, metavar="UM", help="edge of a pixel in µm, with --shape")
     parser.add_argument("--mask", help="image, non-zero where pixels are bad")
     parser.add_argument("--poni", help="geometry to be checked instead of found")
     parser.add_argument("--dataset", help="path of the frame in an HDF5 file")
-    parser.add_argument("--max-rms", type=float, default=0.01, metavar="DEG", help="largest scatter (%(default)s°)")
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for the results")
+    limit = _number(float, 1e-6, 0.1)
+    parser.add_argument("--max-rms", type=limit, default=0.01, metavar="DEG", help="largest scatter (%(default)s°)")
+    parser.add_argument("-o", "--output", type=_folder, required=True, metavar="FOLDER", help="folder for the results")
 
 
 def _run_calibrate(arguments: argparse.Namespace) -> int:
@@ -114,10 +150,12 @@ def _declare_simulate(parser: argparse.ArgumentParser) -> None:
     known = sorted(path.stem for path in (Path(__file__).parent / "twin" / "presets").glob("*.yaml"))
     names = f"preset ({', '.join(known)}) or parameter file (YAML)"
     parser.add_argument("parameters", metavar="PRESET_OR_FILE", help=names)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write to")
-    parser.add_argument("--lines", type=int, metavar="N", help="write only the first N lines of every subset")
-    parser.add_argument("--scan", action="append", metavar="NAME", help="write only this scan (may be repeated)")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one per core)")
+    parser.add_argument("--out", type=_folder, required=True, metavar="FOLDER", help="folder to write to")
+    parser.add_argument("--lines", type=_COUNT, metavar="N", help="write only the first N lines of every subset")
+    parser.add_argument(
+        "--scan", action="append", metavar="NAME", help="write only this scan or series (may be repeated)"
+    )
+    parser.add_argument("--workers", type=_COUNT, metavar="N", help="threads (default: one per core)")
 
 
 def _run_simulate(arguments: argparse.Namespace) -> int:
@@ -194,6 +232,46 @@ def _run_schema(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _declare_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", nargs="?", default="results", metavar="FOLDER", help="(%(default)s)")
+
+
+def _run_verify(arguments: argparse.Namespace) -> int:
+    from .io.verify import verify_stores
+
+    verdicts = list(verify_stores(arguments.folder))
+    for verdict in verdicts:
+        for problem in verdict.problems:
+            print(f"{verdict.store}: {problem}")
+    bad = sum(bool(verdict.problems) for verdict in verdicts)
+    if bad:
+        print(f"{bad} of {_count(len(verdicts), 'store')} in {arguments.folder} changed", file=sys.stderr)
+        return 1
+    print(f"ok: {_count(len(verdicts), 'store')}, every value as it was written")
+    return 0
+
+
+def _declare_why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", nargs="*", metavar="TARGET", help="file or rule of the workflow (all of it)")
+    _declare_beamtime(parser)
+
+
+def _run_why(arguments: argparse.Namespace) -> int:
+    from .rerun import explained, planned
+
+    for targets in [[target] for target in arguments.target] or [[]]:
+        jobs = planned(arguments.config, arguments.directory, targets)
+        print(explained(targets[0] if targets else "The beamtime", jobs))
+    return 0
+
+
+def _declare_beamtime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default="config/config.yaml", metavar="CONFIG", help="(%(default)s)")
+    parser.add_argument(
+        "-d", "--directory", type=Path, default=".", metavar="FOLDER", help="working folder, as for snakemake"
+    )
+
+
 def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
@@ -210,6 +288,8 @@ COMMANDS = {
     "simulate": Command(
         "Write the raw files of a simulated beamtime, with the truth.", _declare_simulate, _run_simulate
     ),
+    "verify": Command("Compare stores with their manifests, value by value.", _declare_verify, _run_verify),
     "view": Command("Look at a beamtime in the browser, on this machine only.", _declare_view, _run_view),
+    "why": Command("Say what would run again, and because of which setting.", _declare_why, _run_why),
 }
 """Every subcommand by its name."""

@@ -27,8 +27,6 @@ The sample frame, seen from above along the rotation axis::
 
 import numpy as np
 
-from .errors import GeometryError
-
 LARGEST_GAP_DEG = 10.0
 """Widest hole in the angles of a half turn that reconstruction and the search for the axis accept."""
 COARSE = 2.5
@@ -84,15 +82,3 @@ def nominal_positions(n_lines: int, n_positions: int, *, zigzag: bool) -> np.nda
     if zigzag:
         columns[1::2] = columns[1::2, ::-1]
     return columns
-
-
-def interlaced_angles(n_projections: int, n_subsets: int, *, span: float = 180.0) -> np.ndarray:
-    """Angles of interlaced subsets: same step, starts shifted by a fraction of it.
-
-    Returns shape (n_subsets, n_projections), degrees: ``start_k = k·span/(n_projections·n_subsets)``.
-    """
-    if n_projections < 1 or n_subsets < 1:
-        raise GeometryError(f"need at least one projection and subset, got {n_projections} and {n_subsets}")
-    step = span / n_projections
-    starts = np.arange(n_subsets) * step / n_subsets
-    return starts[:, None] + np.arange(n_projections) * step

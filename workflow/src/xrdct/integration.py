@@ -87,17 +87,8 @@ def bin_pixels(
     GeometryError
         If the mask leaves nothing, or the range reaches outside what the unmasked detector sees.
     """
-    shape = mask.shape
-    q = geometry.center_array(shape, unit="q_A^-1", scale=True)
-    usable = ~mask.astype(bool)
-    if not usable.any():
-        raise GeometryError(f"the mask leaves none of the {mask.size} pixels of the detector")
-    seen = float(q[usable].min()), float(q[usable].max())
-    if q_min < seen[0] or q_max > seen[1]:
-        raise GeometryError(
-            f"integrate.q_min–q_max is {q_min}–{q_max} 1/Å, but the unmasked detector sees only "
-            f"{seen[0]:.3f}–{seen[1]:.3f} 1/Å; narrow the range or check beam.energy_kev and the geometry"
-        )
+    shape, usable = mask.shape, ~mask.astype(bool)
+    q = check_q_range(geometry, usable, q_min=q_min, q_max=q_max)
     number = np.floor((q - q_min) / (q_max - q_min) * n_bins).astype(np.int64)
     inside = np.flatnonzero((usable & (number >= 0) & (number < n_bins)).ravel())
     inside = inside[np.argsort(number.ravel()[inside], kind="stable")]
@@ -109,6 +100,26 @@ def bin_pixels(
         indptr=np.concatenate([[0], np.cumsum(counts)]),
         weights=weights.ravel()[inside].astype(np.float32),
     )
+
+
+def check_q_range(geometry: AzimuthalIntegrator, usable: np.ndarray, *, q_min: float, q_max: float) -> np.ndarray:
+    """q of every pixel in 1/Å, once `q_min` and `q_max` are known to lie within what the usable pixels see.
+
+    Raises
+    ------
+    GeometryError
+        As `bin_pixels`.
+    """
+    if not usable.any():
+        raise GeometryError(f"the mask leaves none of the {usable.size} pixels of the detector")
+    q = geometry.center_array(usable.shape, unit="q_A^-1", scale=True)
+    seen = float(q[usable].min()), float(q[usable].max())
+    if q_min < seen[0] or q_max > seen[1]:
+        raise GeometryError(
+            f"integrate.q_min–q_max is {q_min}–{q_max} 1/Å, but the unmasked detector sees only "
+            f"{seen[0]:.3f}–{seen[1]:.3f} 1/Å; narrow the range or check beam.energy_kev and the geometry"
+        )
+    return q
 
 
 class Integrator:
@@ -304,9 +315,8 @@ def check_bad_share(valid: np.ndarray, *, max_bad_share: float) -> None:
         log.warning("%d of %d frames have no usable pixel and are marked invalid", n_bad, valid.size)
 
 
-def low_count_share(patterns: Patterns) -> float:
-    """Share of the bins whose mean lies below `SAFE_MEAN_COUNT` counts per pixel, where trimming lowers the mean."""
-    mean = patterns.intensity + patterns.spottiness
+def low_count_share(mean: np.ndarray) -> float:
+    """Share of the bins whose mean (counts per pixel) lies below `SAFE_MEAN_COUNT`, where trimming lowers it."""
     finite = np.isfinite(mean)
     return float(np.count_nonzero(mean[finite] < SAFE_MEAN_COUNT) / max(1, np.count_nonzero(finite)))
 

@@ -14,7 +14,10 @@ from .errors import XrdctError
 
 @contextmanager
 def logbook(path: str | Path) -> Iterator[None]:
-    """Send this package's log to `path` and its warnings to the terminal; an `XrdctError` ends the job in one line."""
+    """Send this package's log to `path` and its warnings to the terminal.
+
+    An `XrdctError` ends the job in one line, and so does what the system refuses: a full disk, a read-only folder.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     to_file, to_terminal = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()
@@ -27,9 +30,15 @@ def logbook(path: str | Path) -> Iterator[None]:
         logger.addHandler(handler)
     try:
         yield
-    except XrdctError as error:
+    except (XrdctError, OSError) as error:
         logger.error("%s", error)
         sys.exit(1)
+    except RuntimeError as error:
+        if "checksum" in str(error):  # zstd's word for a damaged chunk of a store (`io.store`)
+            logger.error("%s: a store that was read is damaged; `xrdct verify results` says which", error)
+            sys.exit(1)
+        logger.exception("the job ended early")
+        raise
     except BaseException:
         logger.exception("the job ended early")
         raise

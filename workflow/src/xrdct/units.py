@@ -1,6 +1,6 @@
-"""Conversions between energy, wavelength, scattering angle, q and d.
+"""Conversions between energy, wavelength, scattering angle and q.
 
-Throughout: energy in keV, wavelength in Å, q = 4π sin(θ)/λ in 1/Å, d in Å, two_theta in radians.
+Throughout: energy in keV, wavelength in Å, q = 4π sin(θ)/λ in 1/Å, two_theta in radians.
 """
 
 import numpy as np
@@ -14,11 +14,6 @@ def wavelength_from_energy(energy_kev):
     return HC_KEV_ANGSTROM / energy_kev
 
 
-def energy_from_wavelength(wavelength):
-    """Energy in keV of photons of `wavelength` Å."""
-    return HC_KEV_ANGSTROM / wavelength
-
-
 def q_from_two_theta(two_theta, *, wavelength):
     """q in 1/Å from the scattering angle in radians."""
     return 4 * np.pi * np.sin(np.asarray(two_theta) / 2) / wavelength
@@ -27,8 +22,3 @@ def q_from_two_theta(two_theta, *, wavelength):
 def two_theta_from_q(q, *, wavelength):
     """Scattering angle in radians from q in 1/Å."""
     return 2 * np.arcsin(np.asarray(q) * wavelength / (4 * np.pi))
-
-
-def q_from_d(d):
-    """q in 1/Å from the lattice spacing in Å."""
-    return 2 * np.pi / np.asarray(d)

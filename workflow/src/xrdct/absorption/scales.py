@@ -1,9 +1,11 @@
 """Scales of phases whose cells are known: what is fitted again and again while attenuation is looked for."""
 
+from collections.abc import Callable
 from copy import copy
 
 import numpy as np
 
+from ..fit.maps import amount_map
 from ..fit.model import PatternModel
 from ..fit.solve import fit_patterns
 
@@ -26,20 +28,47 @@ class Scales:
         Maps (y, x) by (phase, 'a' | 'b' | 'c'), Å; where NaN, the mean pattern's.
     variance
         Relative noise of each bin, shape (bin,).
+    widen
+        From a map of what scatters, (y, x), to the FWHM of a further broadening of every voxel relative to q, such as
+        `fit.parallax.parallax_width`; None: there is none.
     """
 
-    def __init__(self, model: PatternModel, volume: np.ndarray, *, mask: np.ndarray, cells: dict, variance: np.ndarray):
+    def __init__(
+        self,
+        model: PatternModel,
+        volume: np.ndarray,
+        *,
+        mask: np.ndarray,
+        cells: dict,
+        variance: np.ndarray,
+        widen: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
         self.model, self.mask, self.variance = model, mask, np.asarray(variance, dtype=float)
+        self.widen, self.extra = widen, np.zeros(np.count_nonzero(mask))
+        self._signed = _signed(model)
+        self.start = self._start(volume, cells)
+        if widen is not None:
+            self._widen(self._fit(volume[mask]))
+            self.start = self._start(volume, cells)
+
+    def _start(self, volume, cells):
+        """Parameters of every voxel: sizes of the mean pattern, its own cells."""
+        model, mask = self.model, self.mask
         mean = fit_patterns(
-            model, volume[mask].mean(axis=0, dtype=float), variance=self.variance, absolute=False, most=200
+            model,
+            volume[mask].mean(axis=0, dtype=float),
+            variance=self.variance,
+            absolute=False,
+            extra=np.sqrt(np.mean(self.extra**2)),
+            most=200,
         ).parameters[0]
         mean[model.background_places] = 0.0
-        self.start = np.repeat(mean[None], np.count_nonzero(mask), axis=0)
+        start = np.repeat(mean[None], np.count_nonzero(mask), axis=0)
         for (phase, edge), values in cells.items():
             place = model.place(phase, edge)
             known = np.clip(values[mask], model.low[place], model.high[place])
-            self.start[:, place] = np.where(np.isfinite(known), known, mean[place])
-        self._signed = _signed(model)
+            start[:, place] = np.where(np.isfinite(known), known, mean[place])
+        return start
 
     @property
     def n_phases(self) -> int:
@@ -48,15 +77,28 @@ class Scales:
 
     def of_volume(self, volume: np.ndarray) -> np.ndarray:
         """Scale maps of the phases, (phase, y, x), from local patterns [y, x, bin of the model]."""
+        found = self._fit(volume[self.mask])
+        if self.widen is not None:
+            self._widen(found)
+            found = self._fit(volume[self.mask])
         maps = np.zeros((self.n_phases, *self.mask.shape))
-        maps[:, self.mask] = self._fit(volume[self.mask], self.start).T
+        maps[:, self.mask] = found.parameters[:, self.model.scale_places[: self.n_phases]].T
         return maps
 
-    def _fit(self, patterns, start):
-        found = fit_patterns(
-            self._signed, patterns, start=start, level="linear", variance=self.variance, absolute=False, search=False
+    def _widen(self, found):
+        self.extra = self.widen(amount_map(self.model, found, self.mask))[self.mask]
+
+    def _fit(self, patterns):
+        return fit_patterns(
+            self._signed,
+            patterns,
+            start=self.start,
+            level="linear",
+            variance=self.variance,
+            absolute=False,
+            search=False,
+            extra=self.extra,
         )
-        return found.parameters[:, self.model.scale_places[: self.n_phases]]
 
 
 def _signed(model: PatternModel) -> PatternModel:

@@ -10,9 +10,12 @@ from .marks import page, summary, table, write_summary
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 BENCHES = {
+    "absorption": "absorption",
     "denoise": "denoise",
     "first-way": "first_way",
     "integration": "integration",
+    "parallax": "parallax",
+    "pqnet": "pqnet",
     "reconstruction": "reconstruction",
     "twin": "twin",
 }

@@ -2,10 +2,11 @@
 
 import datetime
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from ..machine import machine
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,6 @@ def summary(name: str, marks: Sequence[Mark], *, device: str) -> dict:
         "revision": git_revision(),
         "marks": {mark.name: {k: v for k, v in asdict(mark).items() if k != "name"} for mark in marks},
     }
-
-
-def machine() -> str:
-    """Processor, number of cores and system of this machine."""
-    import psutil
-
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{psutil.cpu_count()} × {model}, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
 
 
 def table(found: dict) -> str:

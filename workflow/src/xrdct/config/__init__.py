@@ -3,7 +3,7 @@
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
 Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
-`beamtime`, `maps`.
+`dlsr`, `pqnet`, `beamtime`, `maps`.
 """
 
 import json
@@ -18,9 +18,11 @@ from .base import PlainName, Positive, Section
 from .beamline import Beam, Calibrate, Detector, Raw
 from .beamtime import Beamtime
 from .denoise import Denoise
+from .dlsr import Dlsr
 from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
 from .maps import PRESETS, Report, Window, Windows
+from .pqnet import PqNet, PqNetLibrary
 
 __all__ = [
     "PRESETS",
@@ -33,6 +35,7 @@ __all__ = [
     "Config",
     "Denoise",
     "Detector",
+    "Dlsr",
     "Fill",
     "Fit",
     "Integrate",
@@ -40,6 +43,8 @@ __all__ = [
     "PhaseSettings",
     "PlainName",
     "Positive",
+    "PqNet",
+    "PqNetLibrary",
     "Raw",
     "Reconstruct",
     "Report",
@@ -69,8 +74,26 @@ class Config(Section):
     fit: Fit = Fit()
     absorption: Absorption = Absorption()
     denoise: Denoise = Denoise()
+    pqnet: PqNet = PqNet()
+    dlsr: Dlsr = Dlsr()
     beamtime: Beamtime = Beamtime()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _some_windows(self):
+        if not self.windows.all():
+            raise ValueError("windows: nothing would be mapped; give `preset`, or at least one window")
+        return self
+
+    @model_validator(mode="after")
+    def _cor_q_inside(self):
+        chosen, low, high = self.assemble.cor_q, self.integrate.q_min, self.integrate.q_max
+        if chosen is not None and not low <= chosen[0] < chosen[1] <= high:
+            raise ValueError(
+                f"assemble.cor_q ({chosen[0]}–{chosen[1]} 1/Å) must rise and lie inside integrate.q_min–q_max "
+                f"({low}–{high} 1/Å)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _windows_inside(self):
@@ -99,6 +122,26 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _parallax_everywhere(self):
+        if self.reconstruct.parallax != "off" and self.denoise.apply:
+            raise ValueError(
+                "denoise.apply reconstructs without parallax: set it to false, or reconstruct.parallax to off"
+            )
+        if self.reconstruct.parallax != "dlsr":
+            return self
+        chosen = self.fit.chosen()
+        if chosen is None:
+            raise ValueError("reconstruct.parallax: dlsr refines a fit: choose fit.preset or fit.phase_set")
+        mapped = [phase.name for phase in chosen.phases if phase.free]
+        wanted = self.dlsr.phases or tuple(phase.name for phase in chosen.phases if phase.per_voxel)
+        missing = [name for name in wanted if name not in mapped]
+        if missing or not wanted:
+            raise ValueError(
+                f"dlsr.phases: {', '.join(missing) or 'none'} has free cell parameters in the fit ({', '.join(mapped)})"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _absorption_has_phases(self):
         chosen, casing = self.fit.chosen(), self.absorption.casing
         if not self.absorption.correct:
@@ -108,6 +151,13 @@ class Config(Section):
         names = [phase.name for phase in chosen.phases]
         if casing is not None and casing.phase not in names:
             raise ValueError(f"absorption.casing: {casing.phase!r} is no phase of the fit ({', '.join(names)})")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_have_phases(self):
+        chosen = self.fit.chosen()
+        if self.pqnet.apply and chosen is None:
+            raise ValueError("pqnet.apply needs a phase set: choose fit.preset or fit.phase_set")
         return self
 
     @model_validator(mode="after")

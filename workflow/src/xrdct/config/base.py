@@ -1,7 +1,8 @@
 """What every section of the settings is made of."""
 
 import re
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -29,3 +30,20 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
+
+
+def keys_of(section: type[Section]) -> Iterator[tuple[str, ...]]:
+    """Every key below a section as the path that leads to it; of lists and options the keys of their sections too."""
+    for name, field in section.model_fields.items():
+        inner = list(_sections_in(field.annotation))
+        if not inner or inner[0] is not field.annotation:
+            yield (name,)
+        for model in inner:
+            yield from ((name, *path) for path in keys_of(model))
+
+
+def _sections_in(annotation) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)

@@ -120,6 +120,9 @@ class Fit(Section):
     weights: Literal["channel", "poisson"] = "channel"
     """channel: a reconstructed voxel is as noisy as the whole scan is at this q, whatever stands in the voxel; poisson:
     as counts are, right for patterns that were not reconstructed."""
+    parallax: bool = True
+    """Whether lines are as wide in every voxel as the thickness of the sample makes them at this distance. Volumes that
+    were reconstructed without parallax (`reconstruct.parallax`) have no such widening."""
     mask_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Voxels whose signal (sum of the pattern) is below this share of the 99th percentile are not fitted; 0: all."""
     max_iterations: Annotated[int, Field(ge=1, le=1000)] = 50

@@ -1,7 +1,7 @@
 """From a volume to maps: which voxels are fitted, the mean pattern first, then all of them, and what they say."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from .solve import FitResult, fit_patterns
 
 BRIGHT = 99.0
 """Percentile of the voxels' sums that stands for a full voxel: a few bright grains must not set the mask."""
+WIDTHS = 24
+"""Steps from no broadening to the largest: in the widest line half a step changes the width by some per cent."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def fit_volume(
     level: str,
     variance: np.ndarray | None,
     mask_threshold: float,
+    widen: Callable[[np.ndarray], np.ndarray] | None = None,
     most: int = 50,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> VoxelFit:
@@ -99,6 +102,9 @@ def fit_volume(
         Relative noise of each channel, shape (n_q,); None: as Poisson counts.
     mask_threshold
         Voxels are left out whose sum is below this share of that of the brightest.
+    widen
+        From a map of what scatters, (n_y, n_x), to the FWHM of a further broadening of every voxel relative to q, such
+        as `parallax.parallax_width`; None: there is none.
     most, progress
         As for `fit_patterns`.
 
@@ -107,25 +113,80 @@ def fit_volume(
     FitError
         If no voxel is bright enough.
     """
-    total = np.nansum(volume, axis=2)
-    full = np.percentile(total[total > 0], BRIGHT) if (total > 0).any() else 0.0
-    mask = (total > mask_threshold * full) & np.isfinite(volume[..., model.inside]).all(axis=2) & (full > 0)
-    if not mask.any():
-        raise FitError("no voxel holds any signal in the range of the phase set; is the volume empty?")
+    mask = bright_voxels(
+        np.nansum(volume, axis=2), np.isfinite(volume[..., model.inside]).all(axis=2), threshold=mask_threshold
+    )
     patterns = volume[mask][:, model.inside]
-    variance = None if variance is None else variance[model.inside]
+    weights = {"variance": None if variance is None else variance[model.inside], "absolute": False}
     mean_pattern = patterns.mean(axis=0, dtype=float)
-    mean = fit_patterns(model, mean_pattern, variance=variance, level="full", absolute=False, most=200)
-    start = mean.parameters[0]
-    # A phase that the mean hardly holds says nothing about its cell and size there: back to the start of the set.
+    mean = fit_patterns(model, mean_pattern, level="full", most=200, **weights)
+    width = np.zeros(len(patterns))
+    if widen is not None:
+        width = widen(
+            amount_map(model, _fit_by_width(model, patterns, width, iter, mean, level="linear", **weights), mask)
+        )
+        width = width[mask]
+        typical = np.sqrt(np.mean(width**2))
+        mean = fit_patterns(model, mean_pattern, level="full", extra=typical, most=200, **weights)
+    voxels = _fit_by_width(model, patterns, width, progress, mean, level=level, most=most, **weights)
+    return VoxelFit(model, mask, mean, mean_pattern, voxels)
+
+
+def amount_map(model: PatternModel, found: FitResult, mask: np.ndarray) -> np.ndarray:
+    """How much of the phases whose cells are fitted in every voxel (of all, if there are none) stands where, (y, x)."""
+    phases = [phase for phase in model.phases.phases if phase.per_voxel] or model.phases.phases
+    places = [model.place(phase.name, "scale") for phase in phases]
+    image = np.zeros(mask.shape)
+    image[mask] = found.parameters[:, places].sum(axis=1)
+    return image
+
+
+def _start(model, mean):
+    """Parameters of the mean pattern; a phase that it hardly holds says nothing about its cell and size there."""
+    start = mean.parameters[0].copy()
     for phase in model.phases.phases:
         if not start[model.place(phase.name, "scale")] > 3 * _zero(mean.errors[0, model.place(phase.name, "scale")]):
             own = [model.place(phase.name, name) for name in ("a", "b", "c", "1/size")]
             start[own] = model.start[own]
-    voxels = fit_patterns(
-        model, patterns, start=start, variance=variance, level=level, absolute=False, most=most, progress=progress
+    return start
+
+
+def _fit_by_width(model, patterns, width, progress, mean, **options):
+    """Fit voxels of about the same broadening together: they share the unit patterns of what is not free."""
+    step = width.max() / WIDTHS
+    level = np.rint(width / step).astype(int) if step > 0 else np.zeros(len(width), int)
+    start, order, parts = _start(model, mean), [], []
+    for k in progress(np.unique(level)):
+        order.append(np.flatnonzero(level == k))
+        parts.append(fit_patterns(model, patterns[order[-1]], start=start, extra=k * step, **options))
+    order = np.argsort(np.concatenate(order))
+    return FitResult(
+        **{item.name: np.concatenate([getattr(part, item.name) for part in parts])[order] for item in fields(FitResult)}
     )
-    return VoxelFit(model, mask, mean, mean_pattern, voxels)
+
+
+def bright_voxels(total: np.ndarray, finite: np.ndarray, *, threshold: float) -> np.ndarray:
+    """Which voxels are worth a fit, bool.
+
+    Parameters
+    ----------
+    total
+        Sum of every voxel's pattern.
+    finite
+        Whether all of it is a number, same shape, bool.
+    threshold
+        Share of the brightest voxels' sum (the `BRIGHT` percentile) that must be passed.
+
+    Raises
+    ------
+    FitError
+        If no voxel is bright enough.
+    """
+    full = np.percentile(total[total > 0], BRIGHT) if (total > 0).any() else 0.0
+    mask = (total > threshold * full) & finite & (full > 0)
+    if not mask.any():
+        raise FitError("no voxel holds any signal in the range of the phase set; is the volume empty?")
+    return mask
 
 
 def _zero(value):

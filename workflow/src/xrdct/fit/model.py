@@ -157,12 +157,12 @@ class PatternModel:
         evaluate(tuple(self.arrays), parameters, float(extra), columns, nothing, scratch, pattern, slopes)
         return slopes
 
-    def units(self, parameters: np.ndarray) -> np.ndarray:
+    def units(self, parameters: np.ndarray, *, extra: float = 0.0) -> np.ndarray:
         """The pattern of one unit of every phase and peak at the other parameters, shape (n_scales, n_bins)."""
         one = np.repeat(np.asarray(parameters, dtype=float)[None], self.n_scales, axis=0)
         one[:, self.background_places] = 0.0
         one[:, self.scale_places] = np.eye(self.n_scales)
-        return self.patterns(one)
+        return self.patterns(one, extra=extra)
 
     def _extra(self, extra, n):
         return np.broadcast_to(np.asarray(extra, dtype=float), n).copy()

@@ -94,9 +94,9 @@ def fit_patterns(
     columns = np.full(free.size, -1)
     columns[places] = np.arange(places.size)
     linear = np.isin(places, np.r_[model.scale_places, model.background_places])
-    # Unit patterns are computed once where all patterns share what is not free, and nothing adds to their width.
-    shared = start.ndim == 1 and not extra.any()
-    fixed = model.units(start) if shared else np.empty((0, 0))
+    # Unit patterns are computed once where all patterns share what is not free, and what adds to their width.
+    shared = start.ndim == 1 and (extra == extra[0]).all()
+    fixed = model.units(start, extra=extra[0]) if shared else np.empty((0, 0))
     for first in progress(range(0, n, BLOCK)):
         part = slice(first, min(n, first + BLOCK))
         own = start if start.ndim == 1 else start[part]

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import tempfile
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ..calibration.table import N_SECTORS, Ring
 from ..errors import StoreError
 from ..figures import save_figure
 from .poni import write_poni
+from .whole import scratch_beside
 
 FILES = ("cake.png", "rings.tsv", "profile.json", "geometry.poni")
 """In the order in which they are moved in: the geometry, which the next step waits for, comes last."""
@@ -34,9 +34,8 @@ def write_calibration(folder: str | Path, calibration: Calibration) -> None:
     Other files in the folder stay. The same calibration gives the same bytes.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as name:
-        partial = Path(name)
+    with scratch_beside(folder / "calibration") as partial:
+        partial.mkdir()
         save_figure(draw_calibration(calibration), partial / "cake.png")
         (partial / "rings.tsv").write_text(_rings_text(calibration), encoding="utf-8")
         (partial / "profile.json").write_text(_profile_text(calibration.profile), encoding="utf-8")

@@ -195,7 +195,7 @@ def _image_series(files: list[Path], folder: Path, notes: list[str]) -> list[Ser
         if len(members) < 2 or suffix.lower() == ".npy":
             notes += [f"left out: {path.relative_to(folder)}: a single frame {_purpose(path.name)}" for path in members]
             continue
-        pattern = str(inside / f"{glob.escape(prefix)}[0-9]*{suffix}")
+        pattern = str(Path(glob.escape(str(inside))) / f"{glob.escape(prefix)}[0-9]*{suffix}")
         alone = in_folder[parent] == 1 and inside.parts
         label = "_".join([*inside.parts, "" if alone else prefix.strip("_-.")]).strip("_")
         found.append(Series(label or folder.resolve().name, None, pattern, None, "", "", len(members)))

@@ -21,15 +21,12 @@ class FrameSource(ABC):
         Type of the pixels, in the machine's byte order.
     files
         Every file whose bytes the frames come from, sources of virtual datasets included.
-    frames_per_chunk
-        Frames that are stored (and decompressed) together: blocks of a multiple of it decode nothing twice.
     """
 
     path: Path
     shape: tuple[int, int, int]
     dtype: np.dtype
     files: list[Path]
-    frames_per_chunk: int = 1
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Frames `start` to `stop` − 1, shape (stop − start, rows, columns), counts as stored.

@@ -38,7 +38,6 @@ class Hdf5Frames(FrameSource):
             layout = find_layout(frames)
             self.shape = (1, *frames.shape)[-3:]
             self.dtype = frames.dtype.newbyteorder("=")
-            self.frames_per_chunk = frames.chunks[0] if frames.chunks and frames.ndim == 3 else 1
         self.files = layout.files
         self._joined_by_hdf5 = layout.segments is None
         self.segments = layout.segments or [Segment(0, self.shape[0], self.path, self.dataset, 0)]

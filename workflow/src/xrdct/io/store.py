@@ -8,20 +8,18 @@ a new revision that computes the same numbers leaves the manifest, and so everyt
 
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import ZstdCodec
 
 from .. import __version__
 from ..errors import StoreError
+from .whole import remove, replaced_when_whole
 
 FORMAT = 1
 """Version of the stores' form; a reader refuses another one."""
@@ -61,6 +59,22 @@ FORMS = {
         "mean_fit": ("q",),
         "mean_background": ("q",),
     },
+    "pqnet": {
+        **{
+            f"{name}{kind}": ("phase", "y", "x")
+            for name in ("scale", "a", "b", "c")
+            for kind in ("", "_std", "_spread", "_width")
+        },
+        "level": ("y", "x"),
+        "in_range": ("y", "x"),
+        "mask": ("y", "x"),
+    },
+    "library": {
+        "intensity": ("pattern", "q"),
+        "parameters": ("pattern", "parameter"),
+        "dose": ("pattern",),
+        "level": ("pattern",),
+    },
     "maps": {"area": ("phase", "y", "x"), "q_centre": ("phase", "y", "x")},
 }
 """Variables that a store of each kind holds, with their dims."""
@@ -72,27 +86,14 @@ CHUNKS = {
     "volume": {"y": 64, "x": 64},
     "maps": {"phase": 1},
     "fit": {"phase": 1},
+    "pqnet": {"phase": 1},
+    "library": {"pattern": 8192},
 }
 """Chunk lengths by dim, chosen for how the next step reads; dims not named are not split."""
 
 SHARDS = {"patterns": {"line": 8}}
 """Lengths by dim of the files that hold several chunks; dims not named are not split. Network file systems suffer from
 many small files. Kinds that are not named have one chunk per file."""
-
-
-@contextmanager
-def replaced_when_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary sibling of `path` to write to; rename it to `path` only if the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    _remove(partial)
-    try:
-        yield partial
-        _remove(path)
-        partial.rename(path)
-    finally:
-        _remove(partial)
 
 
 def write_store(
@@ -162,7 +163,7 @@ class GrowingStore:
         """Rows of the first dim that make a whole block; only the last one may be shorter."""
         self._partial = self.store.with_name(f".{self.store.name}.growing")
         self._progress = self._partial.with_suffix(".json")
-        self._key = key
+        self._key = hashlib.sha256(key.encode()).hexdigest()  # the key can name every file of a series
         self.done = self._rows_done()
         """Rows of the first dim that are in."""
         if not self.done:
@@ -181,9 +182,9 @@ class GrowingStore:
         with replaced_when_whole(self._progress) as partial:
             partial.write_text(json.dumps({"key": self._key, "done": self.done}))
 
-    def read(self, name: str) -> np.ndarray:
-        """What stands in a variable so far."""
-        return self._group[name][...]
+    def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """What stands in a variable so far, or in some rows of its first dim."""
+        return self._group[name][rows]
 
     def finish(self) -> None:
         """Check the form, give the store its name, write the manifest."""
@@ -192,15 +193,15 @@ class GrowingStore:
         dataset = _open(self._partial)
         check_form(dataset, self.kind, origin=str(self.store))
         content = content_hashes(dataset)
-        _remove(self.store)
+        remove(self.store)
         self._partial.rename(self.store)
         write_manifest(content, self.store, self.manifest, self.kind)
-        _remove(self._progress)
+        remove(self._progress)
 
     def discard(self) -> None:
         """Forget what is in: the next job begins anew."""
-        _remove(self._progress)
-        _remove(self._partial)
+        remove(self._progress)
+        remove(self._partial)
 
     def _rows_done(self) -> int:
         try:
@@ -210,8 +211,8 @@ class GrowingStore:
         return progress["done"] if progress["key"] == self._key and self._partial.is_dir() else 0
 
     def _create(self, arrays, coords, attrs):
-        _remove(self._progress)
-        _remove(self._partial)
+        remove(self._progress)
+        remove(self._partial)
         self._partial.parent.mkdir(parents=True, exist_ok=True)
         xr.Dataset(coords=coords, attrs=attrs).to_zarr(self._partial, mode="w", zarr_format=3, consolidated=False)
         group = zarr.open_group(self._partial, mode="r+")
@@ -348,15 +349,9 @@ def _encoding(dims, shape, kind):
     """How a variable lies on disk: chunks, and shards where a file holds several chunks."""
     chunks = tuple(min(n, CHUNKS[kind].get(dim, n)) for dim, n in zip(dims, shape, strict=True))
     # A chunk that was never written reads as the fill value without a word: write all, so that a missing one shows.
-    encoding = {"chunks": chunks, "write_empty_chunks": True}
+    # zstd's own checksum: a damaged chunk is an error for whoever reads it next, not other numbers.
+    encoding = {"chunks": chunks, "write_empty_chunks": True, "compressors": (ZstdCodec(level=0, checksum=True),)}
     if kind in SHARDS:
         wanted = (SHARDS[kind].get(dim, n) for dim, n in zip(dims, shape, strict=True))
         encoding["shards"] = tuple(-(-n // chunk) * chunk for n, chunk in zip(wanted, chunks, strict=True))
     return encoding
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -30,11 +30,16 @@ def write_tree(tree: xr.DataTree, store: str | Path, manifest: str | Path, *, se
     tree.attrs = stamp(tree.attrs, KIND, settings, inputs)
     with replaced_when_whole(store) as partial:
         tree.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+    write_manifest(tree_hashes(tree), store, manifest, KIND)
+
+
+def tree_hashes(tree: xr.DataTree) -> dict[str, str]:
+    """`content_hashes` of every node, by path."""
     content = {}
     for node in tree.subtree:
         hashes = content_hashes(node.to_dataset(inherit=False))
         content |= {f"{node.path.rstrip('/')}/{name}": value for name, value in hashes.items()}
-    write_manifest(content, store, manifest, KIND)
+    return content
 
 
 def read_tree(store: str | Path) -> xr.DataTree:

@@ -1,6 +1,7 @@
 """Trimmed mean over a pixel-to-bin table: one object per geometry, called on blocks of frames."""
 
 import logging
+import threading
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class TrimmedMean:
         self.n_bins = len(indptr) - 1
         self.n_groups = self._edges.shape[1] - 1
         self.backend = self._choose(backend)
-        self._cuda = None
+        self._cuda, self._uploading = None, threading.Lock()
 
     def _choose(self, backend: str) -> str:
         if backend == "cuda" or (backend == "auto" and cuda.is_available()):
@@ -77,7 +78,11 @@ class TrimmedMean:
         return "native" if backend != "numba" and native.library() else "numba"
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_cuda": None}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_cuda", "_uploading")}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__ |= state
+        self._cuda, self._uploading = None, threading.Lock()
 
     def __call__(self, frames: np.ndarray, invalid_above: float | None = None) -> Patterns:
         """Integrate a block of frames.
@@ -105,8 +110,9 @@ class TrimmedMean:
         flat = np.ascontiguousarray(frames, frames.dtype.newbyteorder("=")).reshape(n_frames, n_rows * n_columns)
         table = self._indices, self._edges, self._weights, self.trim
         if self.backend == "cuda":
-            if self._cuda is None:
-                self._cuda = cuda.CudaSums(*table)
+            with self._uploading:  # by the first of the threads alone
+                if self._cuda is None:
+                    self._cuda = cuda.CudaSums(*table)
             return patterns_from_sums(self._cuda(flat, lowest, highest), trim=self.trim)
         bounds = np.array([lowest, highest], dtype=flat.dtype)
         sums = np.empty((len(flat), self.n_bins, self.n_groups + (self.n_groups > 1), len(SUMS)))

@@ -17,8 +17,12 @@ def without_progress(steps: Iterable) -> Iterable:
 
 
 def sums(A):
-    """Sums of the rows of A, as a sinogram, and of its columns, as an image; both with one channel."""
-    return A @ A.constant_image(1, 1), A.T @ A.constant_sinogram(1, 1)
+    """Sums of the rows of A, as a sinogram, and of its columns, as an image; both with one channel.
+
+    What one channel of the sinogram sends back to several of the image, as in `TiltedBeam`, is what one channel of the
+    image gets back from several of the sinogram, except near the ends, where it gets less.
+    """
+    return A @ A.constant_image(1, 1), (A.T @ A.constant_sinogram(1, 1)).sum(2)[..., None]
 
 
 def reciprocal(x):
@@ -33,8 +37,10 @@ def starting_image(A, b, start, columns):
     return start * (columns > SMALLEST_SUM)
 
 
-def squared_norm(x):
-    """Sum of squares of each channel, shape (n_channels,)."""
+def squared_norm(x, *, together: bool = False):
+    """Sum of squares of each channel, shape (n_channels,), or of all together, shape (1,)."""
+    if together:
+        return squared_norm(x).sum(0)[None]
     if isinstance(x, np.ndarray):
         return np.einsum("ijk,ijk->k", x, x, dtype=np.float64).astype(np.float32)
     return (x * x).sum(dim=(0, 1))  # PyTorch adds in a tree: float32 does

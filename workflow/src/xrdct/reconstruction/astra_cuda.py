@@ -59,6 +59,8 @@ class AstraBeam:
         If there is no GPU that ASTRA and PyTorch both can use.
     """
 
+    couples_channels = False
+
     def __init__(self, beam: ParallelBeam):
         if not cuda_available():
             raise GeometryError("no CUDA device that both ASTRA and PyTorch can use; take device 'cpu'")

@@ -4,7 +4,7 @@ from .arrays import Progress, squared_norm, starting_image, sums, without_progre
 
 
 def cgls(A, b, *, iterations: int = 20, start=None, progress: Progress = without_progress):
-    """Minimise ‖A x − b‖² over the directions that the residuals span, each channel on its own.
+    """Minimise ‖A x − b‖² over the directions that the residuals span, each channel on its own if A lets it.
 
     Björck, Numerical Methods for Least Squares Problems, 1996, section 7.4. The residual never grows; no constraint
     can be set, and noise comes in with every iteration: stop early.
@@ -20,14 +20,14 @@ def cgls(A, b, *, iterations: int = 20, start=None, progress: Progress = without
     residual = b - A @ x
     gradient = A.T @ residual
     direction = gradient + 0
-    size = squared_norm(gradient)
+    size = squared_norm(gradient, together=A.couples_channels)
     for _ in progress(range(iterations)):
         image = A @ direction
-        step = size * _inverse(squared_norm(image))
+        step = size * _inverse(squared_norm(image, together=A.couples_channels))
         x += step * direction
         residual = residual - step * image
         gradient = A.T @ residual
-        new_size = squared_norm(gradient)
+        new_size = squared_norm(gradient, together=A.couples_channels)
         direction = gradient + new_size * _inverse(size) * direction
         size = new_size
     return x

@@ -56,6 +56,9 @@ class ParallelBeam:
         If there is no angle, an angle is not finite, or the centre lies outside the field.
     """
 
+    couples_channels = False
+    """Whether channels of an image are seen in other channels of its projection."""
+
     def __init__(self, angles, n_positions: int, cor, n_pixels: int | None = None, *, support=None):
         self.angles = np.atleast_1d(np.asarray(angles, dtype=float))
         if self.angles.ndim != 1 or self.angles.size == 0 or not np.isfinite(self.angles).all():
@@ -99,6 +102,13 @@ class ParallelBeam:
         _project(channels, self._cos, self._sin, self._width, self.cor, self._first, self._last, group, sinogram)
         return sinogram.reshape(self.shape[0] + image.shape[2:])
 
+    def back(self, sinogram: np.ndarray) -> np.ndarray:
+        """Project back: (angle, position[, channel]) to (y, x[, channel]), float32."""
+        channels = _with_channels(sinogram, self.shape[0], "sinogram [angle, position]")
+        image = np.zeros((*self.shape[1], channels.shape[2]), dtype=np.float32)
+        _project_back(channels, self._cos, self._sin, self._width, self.cor, self._first, self._last, image)
+        return image.reshape(self.shape[1] + sinogram.shape[2:])
+
 
 class Transposed:
     """The transpose of a `ParallelBeam`."""
@@ -112,12 +122,8 @@ class Transposed:
         return self.T.shape[::-1]
 
     def __matmul__(self, sinogram: np.ndarray) -> np.ndarray:
-        """Project back: (angle, position[, channel]) to (y, x[, channel]), float32."""
-        A = self.T
-        channels = _with_channels(sinogram, A.shape[0], "sinogram [angle, position]")
-        image = np.zeros((*A.shape[1], channels.shape[2]), dtype=np.float32)
-        _project_back(channels, A._cos, A._sin, A._width, A.cor, A._first, A._last, image)
-        return image.reshape(A.shape[1] + sinogram.shape[2:])
+        """Project back, see `ParallelBeam.back`."""
+        return self.T.back(sinogram)
 
 
 def _with_channels(array: np.ndarray, shape: tuple[int, int], name: str) -> np.ndarray:

@@ -46,5 +46,10 @@ def beam_intensity(scan: Scan, beam: Beam) -> np.ndarray:
     The ring decays exponentially and is filled up every `topup_frames` frames, subsets following one another.
     """
     frame = np.arange(scan.n_subsets * scan.n_projections * scan.n_positions)
+    return decayed_intensity(frame, beam).reshape(scan.n_subsets, scan.n_projections, scan.n_positions)
+
+
+def decayed_intensity(frame: np.ndarray, beam: Beam) -> np.ndarray:
+    """Intensity of the beam relative to full in the frames of these numbers, the shape of `frame`."""
     since_topup = (frame % beam.topup_frames) / beam.topup_frames
-    return ((1 - beam.monitor_decay) ** since_topup).reshape(scan.n_subsets, scan.n_projections, scan.n_positions)
+    return (1 - beam.monitor_decay) ** since_topup

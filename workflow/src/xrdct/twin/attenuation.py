@@ -6,6 +6,8 @@ counts: α = atan(tan 2θ cos φ), towards larger t. (The longer way out of the 
 0.3 % of the optical depth.)
 """
 
+from functools import cache
+
 import gemmi
 import numba
 import numpy as np
@@ -36,7 +38,13 @@ def crystal_mu(crystal: Crystal, energy_kev: float) -> float:
     for element, occupancy in zip(crystal.elements, crystal.occupancy, strict=True):
         mass[element] = mass.get(element, 0) + occupancy * gemmi.Element(element).weight
     grams = {element: value / AVOGADRO / crystal.volume for element, value in mass.items()}
-    return sum(rho * float(xraydb.mu_elam(element, 1000 * energy_kev)) for element, rho in grams.items()) / 10
+    return sum(rho * _mass_attenuation(element, energy_kev) for element, rho in grams.items()) / 10
+
+
+@cache
+def _mass_attenuation(element: str, energy_kev: float) -> float:
+    """cm²/g; from a database, and asked for at every moment of a series."""
+    return float(xraydb.mu_elam(element, 1000 * energy_kev))
 
 
 def amorphous_mu(name: str, material: Amorphous, energy_kev: float) -> float:

@@ -42,11 +42,22 @@ def material_maps(cell: Cell, state: State, names: list[str], *, n: int, step: f
         the middle; 0 to 1, summing to at most 1 (the rest is void).
     """
     phantom = _phantom(cell, state, n=n, step=step)
-    maps = np.zeros((n * SUB_VOXELS, n * SUB_VOXELS, len(names)))
+    maps = np.zeros((n * SUB_VOXELS, n * SUB_VOXELS, len(names)), dtype=np.float32)
     for rows, content, share in phantom:
         for name, fraction in content.fractions.items():
             maps[rows, :, names.index(name)] += fraction * share
     return maps
+
+
+def foil_normal(cell: Cell, *, n: int, step: float) -> np.ndarray:
+    """Direction of the foil's normal, outwards, on the phantom's grid: radians counter-clockwise from +x, [y, x].
+
+    A layer of the spiral is r − pitch · azimuth / 2π = const; its gradient is the normal.
+    """
+    n_voxels = n * SUB_VOXELS
+    along = ((np.arange(n_voxels) + 0.5) / n_voxels - 0.5) * n * step
+    x, y = along[None, :] - cell.axis_x_mm, along[::-1, None] - cell.axis_y_mm
+    return np.arctan2(y, x) - np.arctan2(cell.pitch_mm / (2 * np.pi), np.hypot(x, y))
 
 
 def region_names(states: tuple[State, ...]) -> list[str]:

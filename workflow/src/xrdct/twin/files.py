@@ -1,9 +1,9 @@
-"""Raw files as a beamline writes them, and the truth beside them. Each is renamed into place when it is whole."""
+"""Files that the twin writes, whatever the layout. Each is renamed into place when it is whole."""
 
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +14,9 @@ import hdf5plugin
 import numpy as np
 import xarray as xr
 
-DATASET = "/1.1/measurement/pilatus"
-"""Where the master file shows the frames."""
-FRAMES = "/entry_0000/measurement/data"
-"""Where the detector's own file holds them."""
 STAMP = "twin_stamp"
+FramesFrom = Callable[[int], Iterator[np.ndarray]]
+"""From the number of a frame to blocks of this and all later frames of a subset."""
 
 
 @contextmanager
@@ -28,6 +26,11 @@ def whole(path: Path):
     part = path.with_name(f".{path.name}.part{path.suffix}")
     _remove(part)
     yield part
+    take_place(part, path)
+
+
+def take_place(part: Path, path: Path) -> None:
+    """Rename what is whole to its final name."""
     if path.is_dir():
         shutil.rmtree(path)
     os.replace(part, path)
@@ -39,101 +42,82 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def write_subset(
-    master: Path,
-    blocks: Iterable[np.ndarray],
+def write_frames(
+    path: Path,
+    name: str,
+    blocks: Iterator[np.ndarray],
     *,
     shape: tuple[int, int, int],
-    counters: dict[str, np.ndarray],
-    title: str,
-    start_time: str,
-    sample: str,
     stamp: str,
-) -> None:
-    """Write one subset the way ESRF's BLISS does: a master file, and the detector's file in a folder beside it.
+    begun: np.ndarray | None = None,
+    beside: dict[str, np.ndarray] | None = None,
+) -> np.ndarray | None:
+    """Write an HDF5 file with frames, bitshuffle-LZ4, a frame a chunk.
 
     Parameters
     ----------
-    master
-        ``<folder>/<name>.h5``; the frames go to ``<folder>/<name>/pilatus_0000.h5``, bitshuffle-LZ4, a frame a chunk.
+    path, name
+        File, and dataset in it.
     blocks
-        The frames in acquisition order, in blocks (n, n_rows, n_columns) int32 of any length.
+        Frames in blocks (n, n_rows, n_columns) int32 of any length; as many are taken as the file holds.
     shape
-        Frames, rows, columns.
-    counters
-        `mon`, `rot` (degrees) and `ty` (mm), one value per frame, shape (n_frames,).
-    title, start_time, sample
-        Texts of the master file.
+        Frames, rows, columns of the file.
     stamp
-        Kept in the master file: which parameters made it.
+        Kept in the file: which parameters made it.
+    begun
+        Frames that stand before `blocks`, left over from the file before.
+    beside
+        Further datasets in the group of the frames.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        What is left of the last block.
     """
     n_frames, *frame = shape
-    data = master.with_suffix("") / "pilatus_0000.h5"
-    master.unlink(missing_ok=True)
-    with whole(data) as part, h5py.File(part, "w", libver="v110") as file:
-        dataset = file.create_dataset(
-            FRAMES, (n_frames, *frame), "int32", chunks=(1, *frame), **hdf5plugin.Bitshuffle(cname="lz4")
-        )
-        start = 0
-        for block in blocks:
-            dataset[start : start + len(block)] = block
-            start += len(block)
-    with whole(master) as part, h5py.File(part, "w", libver="v110") as file:
+    with whole(path) as part, h5py.File(part, "w", libver="v110") as file:
         file.attrs[STAMP] = stamp
-        file.attrs["creator"] = "xrdct.twin"
-        entry = _group(file, "1.1", "NXentry")
-        entry["title"], entry["start_time"] = title, start_time
-        _group(entry, "sample", "NXsample")["name"] = sample
-        instrument = _group(entry, "instrument", "NXinstrument")
-        detector = _group(instrument, "pilatus", "NXdetector")
-        _show_frames(detector, f"{data.parent.name}/{data.name}", shape)
-        positioners = _group(instrument, "positioners", "NXcollection")
-        measurement = _group(entry, "measurement", "NXcollection")
-        measurement["pilatus"] = h5py.SoftLink("/1.1/instrument/pilatus/data")
-        for name, values in counters.items():
-            measurement[name] = values
-        for name, unit in (("rot", "deg"), ("ty", "mm")):
-            positioners[name] = counters[name]
-            for dataset in (positioners[name], measurement[name]):
-                dataset.attrs["units"] = unit
+        dataset = file.create_dataset(name, shape, "int32", chunks=(1, *frame), **hdf5plugin.Bitshuffle(cname="lz4"))
+        block, start = begun, 0
+        while start < n_frames:
+            if block is None or not len(block):
+                block = next(blocks)
+            here = block[: n_frames - start]
+            dataset[start : start + len(here)] = here
+            start, block = start + len(here), block[len(here) :]
+        for other, values in (beside or {}).items():
+            dataset.parent[other] = values
+    return block
 
 
-def _show_frames(group: h5py.Group, source: str, shape: tuple[int, int, int]) -> None:
-    """Virtual dataset ``data`` of the frames in the file `source` (relative to this one).
-
-    Through h5py's low-level calls, because `create_virtual_dataset` stores the time and no two files would be equal.
-    """
-    space = h5py.h5s.create_simple(shape)
-    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    creation.set_obj_track_times(False)
-    creation.set_virtual(space, source.encode(), FRAMES.encode(), space)
-    h5py.h5d.create(group.id, b"data", h5py.h5t.NATIVE_INT32, space, creation)
-
-
-def _group(parent: h5py.Group, name: str, nexus_class: str) -> h5py.Group:
-    group = parent.create_group(name)
-    group.attrs["NX_class"] = nexus_class
-    return group
-
-
-def has_subset(master: Path, stamp: str) -> bool:
-    """Whether a master file of these parameters stands, with its frames."""
-    if not (master.is_file() and (master.with_suffix("") / "pilatus_0000.h5").is_file()):
+def has_stamp(path: Path, stamp: str) -> bool:
+    """Whether an HDF5 file stands, made from the parameters of this stamp."""
+    if not path.is_file():
         return False
-    with h5py.File(master) as file:
+    with h5py.File(path) as file:
         return file.attrs.get(STAMP) == stamp
 
 
-def write_frame(path: Path, counts: np.ndarray) -> None:
-    """Write one frame as CBF, int32."""
+def write_frame(path: Path, counts: np.ndarray, header: list[str] | None = None) -> None:
+    """Write one frame as CBF, int32, with these lines of a Pilatus header if there are any."""
+    image = fabio.cbfimage.CbfImage(data=np.asarray(counts, dtype=np.int32))
+    if header:
+        image.header["_array_data.header_convention"] = "PILATUS_1.2"
+        image.header["_array_data.header_contents"] = "\n".join(f"# {line}" for line in header)
     with whole(path) as part:
-        fabio.cbfimage.CbfImage(data=np.asarray(counts, dtype=np.int32)).write(str(part))
+        image.write(str(part))
 
 
 def write_mask(path: Path, mask: np.ndarray) -> None:
     """Write a mask as EDF: 1 where a pixel is bad."""
     with whole(path) as part:
         fabio.edfimage.EdfImage(data=mask.astype(np.uint8)).write(str(part))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, its line ends as they are."""
+    with whole(path) as part:
+        part.write_bytes(text.encode("utf-8"))
 
 
 def write_record(path: Path, parameters: dict, stamp: str) -> None:

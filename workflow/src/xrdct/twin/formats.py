@@ -1,15 +1,14 @@
 """The layouts of raw files that the twin can write: BLISS masters, plain HDF5 stacks, CBF series."""
 
-from collections.abc import Iterable
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
-import fabio.cbfimage
-import h5py
-import hdf5plugin
 import numpy as np
 
-from . import files
+from . import bliss, files
 from .detector import wavelength
+from .files import FramesFrom
 from .parameters import Parameters
 
 STACK = "/entry/data/data"
@@ -29,21 +28,18 @@ def table_columns(parameters: Parameters, scan: str, subset: int) -> dict[str, s
     name, kind = f"{scan}_s{subset}", parameters.files.format
     if kind == "cbf":
         return {"file": f"{name}/*.cbf", "dataset": None}
-    return {"file": f"{name}.h5", "dataset": files.DATASET if kind == "bliss" else STACK}
+    return {"file": f"{name}.h5", "dataset": bliss.DATASET if kind == "bliss" else STACK}
 
 
 def stands(out: Path, parameters: Parameters, scan: str, subset: int, stamp: str) -> bool:
     """Whether the raw files of one subset stand, made from the parameters of this stamp."""
     path, kind = raw_path(out, parameters, scan, subset), parameters.files.format
     if kind == "bliss":
-        return files.has_subset(path, stamp)
+        return bliss.has_subset(path, stamp)
     if kind == "cbf":
         note = path / STAMP_FILE
         return note.is_file() and note.read_text(encoding="utf-8").strip() == stamp
-    if not path.is_file():
-        return False
-    with h5py.File(path) as file:
-        return file.attrs.get(files.STAMP) == stamp
+    return files.has_stamp(path, stamp)
 
 
 def write_raw(
@@ -51,7 +47,7 @@ def write_raw(
     parameters: Parameters,
     scan: str,
     subset: int,
-    blocks: Iterable[np.ndarray],
+    frames_from: FramesFrom,
     *,
     shape: tuple[int, int, int],
     counters: dict[str, np.ndarray],
@@ -60,66 +56,59 @@ def write_raw(
     sample: str,
     stamp: str,
 ) -> None:
-    """Write one subset in the format that the parameters name; arguments as for `files.write_subset`."""
+    """Write one subset in the format that the parameters name; arguments as for `bliss.write_subset`.
+
+    What an interrupted run left whole is kept: files of frames under a BLISS master, images of a series. A plain stack
+    is one file and begins anew.
+    """
     path = raw_path(out, parameters, scan, subset)
-    if parameters.files.format == "bliss":
+    settings = parameters.files
+    if settings.format == "bliss":
         texts = {"title": title, "start_time": start_time, "sample": sample}
-        files.write_subset(path, blocks, shape=shape, counters=counters, stamp=stamp, **texts)
-    elif parameters.files.format == "hdf5":
-        _write_stack(path, blocks, shape=shape, counters=counters, stamp=stamp)
-    else:
-        _write_series(path, blocks, parameters, counters=counters, start_time=start_time, stamp=stamp)
-
-
-def _write_stack(
-    path: Path,
-    blocks: Iterable[np.ndarray],
-    *,
-    shape: tuple[int, int, int],
-    counters: dict[str, np.ndarray],
-    stamp: str,
-) -> None:
-    """One HDF5 file: the frames, a chunk each, bitshuffle-LZ4, and the counters beside them."""
-    with files.whole(path) as part, h5py.File(part, "w", libver="v110") as file:
-        file.attrs[files.STAMP] = stamp
-        frames = file.create_dataset(
-            STACK, shape, "int32", chunks=(1, *shape[1:]), **hdf5plugin.Bitshuffle(cname="lz4")
+        per_file = settings.frames_per_file
+        bliss.write_subset(
+            path, frames_from, shape=shape, frames_per_file=per_file, counters=counters, stamp=stamp, **texts
         )
-        start = 0
-        for block in blocks:
-            frames[start : start + len(block)] = block
-            start += len(block)
-        for name, values in counters.items():
-            frames.parent[name] = values
+    elif settings.format == "hdf5":
+        files.write_frames(path, STACK, frames_from(0), shape=shape, stamp=stamp, beside=counters)
+    else:
+        _write_series(path, frames_from, parameters, shape[0], counters=counters, start_time=start_time, stamp=stamp)
 
 
 def _write_series(
     folder: Path,
-    blocks: Iterable[np.ndarray],
+    frames_from: FramesFrom,
     parameters: Parameters,
+    n_frames: int,
     *,
     counters: dict[str, np.ndarray],
     start_time: str,
     stamp: str,
 ) -> None:
-    """A folder of CBF files with the header of a Pilatus at PETRA III; counters are comment lines of each."""
-    with files.whole(folder) as part:
-        part.mkdir()
-        number = 0
-        for block in blocks:
-            for counts in block:
-                readings = {name: values[number] for name, values in counters.items()}
-                number += 1
-                name = part / f"{folder.name}_{number:06d}.cbf"
-                _write_cbf(name, counts, _header(parameters, start_time, readings))
-        (part / STAMP_FILE).write_text(stamp + "\n", encoding="utf-8")
+    """A folder of CBF files with the header of a Pilatus at PETRA III; counters are comment lines of each.
+
+    The folder has a temporary name until it is whole, and so has the image that is being written: the next run takes
+    up the series after the last whole image.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    if (part / STAMP_FILE).is_file() and (part / STAMP_FILE).read_text(encoding="utf-8").strip() != stamp:
+        shutil.rmtree(part)
+    part.mkdir(parents=True, exist_ok=True)
+    with files.whole(part / STAMP_FILE) as note:
+        note.write_text(stamp + "\n", encoding="utf-8")
+    names = [part / f"{folder.name}_{number + 1:06d}.cbf" for number in range(n_frames)]
+    number = next((k for k, name in enumerate(names) if not name.is_file()), n_frames)
+    for block in frames_from(number) if number < n_frames else ():
+        for counts in block:
+            readings = {name: values[number] for name, values in counters.items()}
+            files.write_frame(names[number], counts, _header(parameters, start_time, readings))
+            number += 1
+    files.take_place(part, folder)
 
 
-def _write_cbf(path: Path, counts: np.ndarray, header: list[str]) -> None:
-    image = fabio.cbfimage.CbfImage(data=counts)
-    image.header["_array_data.header_convention"] = "PILATUS_1.2"
-    image.header["_array_data.header_contents"] = "\n".join(f"# {line}" for line in header)
-    image.write(str(path))
+def _moment(epoch: float) -> str:
+    """A moment (s since 1970) as a Pilatus writes it, in UTC."""
+    return datetime.fromtimestamp(round(float(epoch), 3), UTC).isoformat(timespec="milliseconds")[:23]
 
 
 def _header(parameters: Parameters, start_time: str, readings: dict[str, float]) -> list[str]:
@@ -128,7 +117,7 @@ def _header(parameters: Parameters, start_time: str, readings: dict[str, float])
     row, column = detector.beam_centre
     return [
         "Detector: PILATUS3 X CdTe, simulated",
-        start_time,
+        _moment(readings["epoch"]) if "epoch" in readings else start_time,
         f"Pixel_size {edge:.6g} m x {edge:.6g} m",
         "CdTe sensor, thickness 0.001000 m",
         "Exposure_time 0.0100000 s",

@@ -33,14 +33,14 @@ def bragg_pattern(crystal: Crystal, q: np.ndarray, *, instrument: Instrument, si
 
 
 def broaden(lines: Lines, q: np.ndarray, *, instrument: Instrument, size_nm: float) -> np.ndarray:
-    """Sum of pseudo-Voigts of the lines' areas on the grid `q` (1/Å)."""
-    pattern = np.zeros_like(q)
+    """Sum of pseudo-Voigts of the lines' areas on the grid `q` (1/Å); shape (…, n_q) for areas of shape (n, …)."""
+    pattern = np.zeros((*lines.intensity.shape[1:], q.size))
     size_width = 0.9 * 2 * np.pi / (10 * size_nm)
     for centre, area in zip(lines.q, lines.intensity, strict=True):
         width = np.hypot(instrument.fwhm, instrument.fwhm_slope * centre)
         width, eta = widen(width, instrument.eta, size_width)
         # Over the whole grid: a tail cut off anywhere leaves a step, and a weak line may lie there.
-        pattern += area * pseudo_voigt(q - centre, width, eta)
+        pattern += np.multiply.outer(area, pseudo_voigt(q - centre, width, eta))
     return pattern
 
 

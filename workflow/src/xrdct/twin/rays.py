@@ -27,12 +27,40 @@ class Matter:
     """Its area in mm²."""
     mu: np.ndarray
     """Attenuation map, 1/mm, [row, column]; zero everywhere when there is no attenuation."""
+    power: np.ndarray
+    """Each content's amount is weighted with cos²ᵖ(ψ − ω): p, 0 but for further contents of textured materials."""
+    normal: np.ndarray
+    """ψ, direction of the foil's normal where each content lies, radians."""
 
 
-def matter_of(maps: np.ndarray, mu: np.ndarray, voxel: float) -> Matter:
-    """Voxels of the maps [y, x, material]; `mu` (1/mm, shape (n_materials,)) gives the attenuation map."""
+def matter_of(
+    maps: np.ndarray,
+    mu: np.ndarray,
+    voxel: float,
+    *,
+    turned: tuple[tuple[int, int], ...] = (),
+    normal: np.ndarray | None = None,
+) -> Matter:
+    """Voxels of the phantom.
+
+    Parameters
+    ----------
+    maps
+        Volume fractions, [y, x, material].
+    mu
+        Attenuation coefficient of every material, 1/mm, shape (n_materials,).
+    voxel
+        mm.
+    turned
+        Further materials (material, p): the same one once more, weighted with cos²ᵖ(ψ − ω).
+    normal
+        ψ, direction of the foil's normal, radians, [y, x]; for `turned`.
+    """
     ny, nx, n_materials = maps.shape
     flat = maps.reshape(-1, n_materials)
+    powers = np.array([0] * n_materials + [p for _, p in turned])
+    if turned:
+        flat = np.concatenate([flat, flat[:, [material for material, _ in turned]]], axis=1)
     where, material = np.nonzero(flat)
     places, first = np.unique(where, return_index=True)
     return Matter(
@@ -43,6 +71,8 @@ def matter_of(maps: np.ndarray, mu: np.ndarray, voxel: float) -> Matter:
         material,
         flat[where, material] * voxel**2,
         maps @ mu,
+        powers[material],
+        np.zeros(where.size) if normal is None else normal.ravel()[where],
     )
 
 
@@ -69,7 +99,7 @@ def line_paths(
     cor, n_positions, step
         As for `projector.project`.
     n_materials
-        How many materials there are.
+        How many materials there are, those of `turned` included.
     depths
         Nodes in mm along the beam, equidistant; a voxel is shared linearly between its two neighbours. One node: no
         resolution in depth.
@@ -91,6 +121,9 @@ def line_paths(
             if scattered_ray:
                 outgoing = optical_depth(matter.mu, voxel=matter.voxel, omega=omega, angle=angle).ravel()[matter.places]
             survives[k] = np.exp(-incoming - outgoing)
+    amount = matter.amount
+    if matter.power.any():
+        amount = amount * np.cos(matter.normal - np.radians(omega)) ** (2 * matter.power)
     rows, columns = np.divmod(matter.places, matter.shape[1])
     x = (columns - (matter.shape[1] - 1) / 2) * matter.voxel
     y = ((matter.shape[0] - 1) / 2 - rows) * matter.voxel
@@ -101,7 +134,7 @@ def line_paths(
         matter.voxel,
         matter.first,
         matter.material,
-        matter.amount,
+        amount,
         survives,
         np.radians(omega),
         cor,

@@ -23,6 +23,8 @@ class Addresses:
     """Efficiency; 0 behind the beamstop. float32."""
     sector: np.ndarray
     """Azimuthal cell, int16."""
+    cos2: np.ndarray
+    """Square of the cosine of the azimuth, counted from the direction of increasing t; float32."""
 
 
 def addresses(pixels: Pixels, q: np.ndarray, exits: np.ndarray) -> Addresses:
@@ -31,9 +33,9 @@ def addresses(pixels: Pixels, q: np.ndarray, exits: np.ndarray) -> Addresses:
     at = np.clip((pixels.exit.ravel() - exits[0]) / spacing, 0, exits.size - 1)
     sector = np.floor(pixels.azimuth.ravel() / (2 * np.pi) * SECTORS).astype(np.int16) % SECTORS
     weight = np.where(pixels.shadow, 0, pixels.efficiency).ravel()
-    return Addresses(
-        (pixels.q.ravel() / q[1]).astype(np.float32), at.astype(np.float32), weight.astype(np.float32), sector
-    )
+    cos2 = np.cos(pixels.azimuth.ravel()) ** 2
+    place = (pixels.q.ravel() / q[1]).astype(np.float32)
+    return Addresses(place, at.astype(np.float32), weight.astype(np.float32), sector, cos2.astype(np.float32))
 
 
 def shine(tables: np.ndarray, where: Addresses) -> np.ndarray:
@@ -75,6 +77,19 @@ def add_spots(
     _add_spots(tables, where.q, where.exit, where.weight, where.sector, factors, ring_of_q, images)
 
 
+def add_arcs(images: np.ndarray, tables: np.ndarray, where: Addresses) -> None:
+    """Add the rings of textured materials: brightness Σ_p cos²ᵖ η · table_p at azimuth η.
+
+    Parameters
+    ----------
+    images
+        From `shine`; changed in place.
+    tables
+        Float32, shape (n_frames, n_powers, n_exits, n_q).
+    """
+    _add_arcs(tables, where.q, where.exit, where.weight, where.cos2, images)
+
+
 @numba.njit(cache=True, nogil=True, inline="always")
 def _read(table, q, exit_):
     i = int(q)
@@ -92,6 +107,18 @@ def _shine(tables, q, exit_, weight, images):
     for f in range(tables.shape[0]):
         for p in range(q.size):
             images[f, p] = weight[p] * _read(tables[f], q[p], exit_[p])
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_arcs(tables, q, exit_, weight, cos2, images):
+    for f in range(tables.shape[0]):
+        if not tables[f].any():  # the beam misses the material
+            continue
+        for p in range(q.size):
+            value = np.float32(0)
+            for k in range(tables.shape[1] - 1, -1, -1):
+                value = value * cos2[p] + _read(tables[f, k], q[p], exit_[p])
+            images[f, p] += weight[p] * max(value, np.float32(0))  # a series cut short may end below zero
 
 
 @numba.njit(cache=True, nogil=True)

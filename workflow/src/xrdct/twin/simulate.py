@@ -3,38 +3,28 @@
 import hashlib
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError
 from ..logbook import progress
-from ..phases import read_structure, structure_path
-from ..scans import Subset, write_scans
+from ..phases import structure_path
 from . import files
-from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles, motor_positions
-from .cell import SUB_VOXELS, material_maps, material_names
-from .detector import draw_defects, place_pixels
-from .formats import stands, table_columns, write_raw
-from .frames import air_image, record, weaken
-from .grains import sector_brightness
-from .parameters import Parameters, State
-from .patterns import crystal_pattern, material_patterns, q_grid, size_of
-from .projector import project
-from .scattering import paths_of_line, radial_tables, state_scatterer
-from .shine import add_spots, addresses, shine
-from .structures import read_crystal, structure_of
-from .truth import Sample, Station, Straight, bad_pixel_mask, truth_of
-from .upsets import frames_written, lose, lost_frames, monitor_reading, overflow
+from .acquisition import beam_intensity, frame_columns, line_angles, motor_positions
+from .blocks import Block, blocks_of_subset, counted, frame_maker, in_order
+from .formats import stands, write_raw
+from .parameters import Parameters, Series, State
+from .sample import Sample, Station, prepare_samples, prepare_station
+from .series import met_by_beam, series_frames, series_metadata, series_truth
+from .small_files import small_paths, write_small_files
+from .structures import structure_of
+from .truth import truth_of
+from .upsets import frames_written, lost_frames, monitor_reading
 
-CALIBRANT_FRAME, MASK, TABLE, RECORD = "CeO2.cbf", "mask.edf", "scans.tsv", "beamtime.json"
-PIXELS_AT_ONCE = 2**22
-"""Frames are made in blocks of about this many pixels (48 MB with the expected counts), two blocks per thread."""
+RECORD = "beamtime.json"
 
 
 def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, quiet: bool = False) -> bool:
@@ -45,7 +35,8 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
     parameters
         The beamtime.
     out
-        Gets ``raw/`` (frames, calibrant, mask), ``truth/<scan>.zarr`` and ``scans.tsv``.
+        Gets ``raw/`` (frames, calibrant, mask, the cycler's log), ``truth/<scan>.zarr``, ``scans.tsv`` and
+        ``series.tsv``.
     workers
         Threads; null takes one per core. The result does not depend on it.
     quiet
@@ -61,43 +52,38 @@ def simulate(parameters: Parameters, out: Path, *, workers: int | None = None, q
     ConfigError
         When the parameters name a structure that there is not, or settings for a phase that does not occur.
     """
-    station = _station(parameters)
+    station = prepare_station(parameters)
     stamp = parameters_stamp(parameters, station.names)
     missing = {
-        state.scan: [k for k in subset_numbers(parameters) if not stands(out, parameters, state.scan, k, stamp)]
-        for state in parameters.states
+        name: [k for k in range(1, n_subsets + 1) if not stands(out, parameters, name, k, stamp)]
+        for name, n_subsets, _ in measurements(parameters)
     }
-    untold = {state.scan for state in parameters.states if not files.has_truth(truth_path(out, state), stamp)}
-    small = [out / "raw" / CALIBRANT_FRAME, out / "raw" / MASK, out / TABLE]
+    untold = {name for name in missing if not files.has_truth(truth_path(out, name), stamp)}
     finished = out / "truth" / RECORD
-    complete = not any(missing.values()) and not untold and all(path.is_file() for path in small)
+    complete = not any(missing.values()) and not untold and all(p.is_file() for p in small_paths(parameters, out))
     if complete and files.has_record(finished, stamp):
         return False
     finished.unlink(missing_ok=True)
-    _write_small_files(parameters, station, out)
+    write_small_files(parameters, station, out)
     workers = workers or os.cpu_count() or 1
-    total = sum(map(len, missing.values())) * frames_per_subset(parameters)
+    total = sum(len(missing[name]) * n_frames for name, _, n_frames in measurements(parameters))
     with ThreadPoolExecutor(workers) as pool, progress("simulate", "frame")(total=total, disable=quiet) as bar:
-        for state in parameters.states:
-            if not missing[state.scan] and state.scan not in untold:
-                continue
-            samples = _samples(parameters, station, state)
-            for subset in missing[state.scan]:
-                sample = samples[subset - 1]
-                make_block = _block_maker(parameters, station, state, sample, subset)
-                blocks = in_order(pool, make_block, _blocks(parameters, sample, subset), ahead=2 * workers)
-                write_raw(
-                    out,
-                    parameters,
-                    state.scan,
-                    subset,
-                    _counted(blocks, bar, frames_written(parameters, state, subset)),
-                    stamp=stamp,
-                    **_metadata(parameters, sample, state, subset),
-                )
-            files.write_truth(truth_path(out, state), truth_of(parameters, station, state, samples, stamp))
+        factory = Factory(parameters, station, stamp, pool, 2 * workers, bar)
+        for state in parameters.scans:
+            if missing[state.scan] or state.scan in untold:
+                factory.write_scan(out, state, missing[state.scan])
+        for series in parameters.series:
+            if missing[series.name] or series.name in untold:
+                factory.write_series(out, series, wanted=bool(missing[series.name]))
     files.write_record(finished, parameters.model_dump(mode="json"), stamp)
     return True
+
+
+def measurements(parameters: Parameters) -> list[tuple[str, int, int]]:
+    """Name, number of subsets and frames in each, of all scans and series."""
+    scan = parameters.scan
+    scans = [(state.scan, scan.n_subsets, scan.n_projections * scan.n_positions) for state in parameters.scans]
+    return scans + [(series.name, 1, series.n_repeats * series.n_positions) for series in parameters.series]
 
 
 def parameters_stamp(parameters: Parameters, names: list[str]) -> str:
@@ -106,209 +92,74 @@ def parameters_stamp(parameters: Parameters, names: list[str]) -> str:
     digest = hashlib.sha256(json.dumps(parameters.model_dump(mode="json")).encode())
     phases = {*names, parameters.calibrant.phase} - set(parameters.amorphous)
     for path in [
-        *sorted(Path(__file__).parent.glob("*.py")),
+        *sorted(Path(__file__).parent.rglob("*.py")),
         *map(structure_path, sorted(set(map(structure_of, phases)))),
     ]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def subset_numbers(parameters: Parameters) -> range:
-    """1, 2, … as the subsets of a scan are numbered."""
-    return range(1, parameters.scan.n_subsets + 1)
-
-
-def frames_per_subset(parameters: Parameters) -> int:
-    """Lines times positions."""
-    return parameters.scan.n_projections * parameters.scan.n_positions
-
-
-def truth_path(out: Path, state: State) -> Path:
-    """Truth of one scan."""
-    return out / "truth" / f"{state.scan}.zarr"
-
-
-def scan_rows(parameters: Parameters) -> list[Subset]:
-    """The scan table of the beamtime."""
-    scan, angles = parameters.scan, line_angles(parameters.scan)
-    return [
-        Subset(
-            scan=state.scan,
-            subset=k,
-            sample=parameters.sample,
-            state=state.state,
-            voltage_V=state.voltage_V,
-            **table_columns(parameters, state.scan, k),
-            n_projections=scan.n_projections,
-            n_positions=scan.n_positions,
-            angle_start_deg=float(angles[k - 1, 0]),
-            angle_step_deg=scan.span_deg / scan.n_projections,
-            step_mm=scan.step_mm,
-            zigzag="yes" if scan.zigzag else "no",
-        )
-        for state in parameters.states
-        for k in subset_numbers(parameters)
-    ]
-
-
-def in_order(pool: Executor, function: Callable, items: Iterable, *, ahead: int) -> Iterator:
-    """Results of `function` for each item, in order, with at most `ahead` of them waiting in memory."""
-    waiting = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _station(parameters: Parameters) -> Station:
-    pixels = place_pixels(parameters.detector, parameters.beam, beamstop_px=parameters.artefacts.beamstop_px)
-    defects = draw_defects(parameters.detector, parameters.artefacts.bad_pixels, seed=parameters.seed)
-    names = material_names(parameters.cell, parameters.states)
-    known = {*names, *map(structure_of, names), parameters.calibrant.phase}
-    for phase in sorted(known - set(parameters.amorphous)):
-        read_structure(structure_of(phase))
-    for where, phases in [
-        ("instrument.sizes_nm", parameters.instrument.sizes_nm),
-        ("artefacts.spots", parameters.artefacts.spots),
-        *((f"states.{state.scan}.lattice", state.lattice) for state in parameters.states),
-        *(
-            (f"states.{state.scan}.later", change.lattice or {})
-            for state in parameters.states
-            for change in state.later
-        ),
-    ]:
-        strange = sorted(set(phases) - known)
-        if strange:
-            raise ConfigError(f"{where}: {', '.join(strange)} occurs nowhere in this cell ({', '.join(sorted(known))})")
-    return Station(pixels, defects, q_grid(float(pixels.q.max())), names)
-
-
-def _samples(parameters: Parameters, station: Station, state: State) -> list[Sample]:
-    """The cell as each subset meets it; one object for subsets between which nothing changes."""
-    stages = [state.at(subset) for subset in subset_numbers(parameters)]
-    samples = [_sample(parameters, station, stages[0])]
-    for before, stage in pairwise(stages):
-        samples.append(samples[-1] if stage == before else _sample(parameters, station, stage))
-    return samples
-
-
-def _sample(parameters: Parameters, station: Station, stage: State) -> Sample:
-    scan = parameters.scan
-    maps = material_maps(parameters.cell, stage, station.names, n=scan.n_positions, step=scan.step_mm)
-    scatterer = state_scatterer(parameters, stage, maps, names=station.names, q=station.q, pixels=station.pixels)
-    axes = axis_columns(scan, parameters.cor)
-    nominal = _straight(parameters, maps, scatterer.mu, np.full_like(axes, parameters.cor))
-    driven = nominal if (axes == parameters.cor).all() else _straight(parameters, maps, scatterer.mu, axes)
-    patterns = material_patterns(
-        station.names,
-        station.q,
-        instrument=parameters.instrument,
-        amorphous=parameters.amorphous,
-        lattice=stage.lattice,
-    )
-    return Sample(maps, nominal, driven, patterns, scatterer)
-
-
-def _straight(parameters: Parameters, maps: np.ndarray, mu: np.ndarray, axes: np.ndarray) -> Straight:
-    """What the direct beam meets on every line, the axis lying at `axes` (positions, (n_subsets, n_projections))."""
-    scan, angles = parameters.scan, line_angles(parameters.scan)
-    parts = SUB_VOXELS if mu.any() else 1
-    paths = np.empty((*axes.shape, scan.n_positions, parts, len(mu)))
-    for axis in np.unique(axes):
-        found = project(
-            maps,
-            voxel=scan.step_mm / SUB_VOXELS,
-            angles=angles[axes == axis],
-            cor=parts * axis + (parts - 1) / 2,
-            n_positions=parts * scan.n_positions,
-            step=scan.step_mm / parts,
-        )
-        paths[axes == axis] = found.reshape(len(found), *paths.shape[2:])
-    return Straight(paths.mean(axis=3), np.exp(-paths @ mu).mean(axis=3))
+def truth_path(out: Path, name: str) -> Path:
+    """Truth of one scan or series."""
+    return out / "truth" / f"{name}.zarr"
 
 
 @dataclass(frozen=True)
-class Block:
-    """Some frames of one line, in acquisition order."""
+class Factory:
+    """What writes the frames and the truth of scans and series."""
 
-    first: int
-    """Number of the first frame in its subset."""
-    paths: np.ndarray
-    """Effective path lengths, from `paths_of_line`."""
-    straight: np.ndarray
-    """Path lengths of the direct beam, mm, shape (n_frames, n_materials)."""
-    transmission: np.ndarray
-    """Of the direct beam, shape (n_frames,)."""
-    intensity: np.ndarray
-    """Of the beam, relative to full, shape (n_frames,)."""
+    parameters: Parameters
+    station: Station
+    stamp: str
+    pool: ThreadPoolExecutor
+    ahead: int
+    """Blocks that may wait in memory."""
+    bar: object
+    """Progress bar."""
 
+    def write_scan(self, out: Path, state: State, missing: list[int]) -> None:
+        """Write the missing subsets of a scan, and its truth."""
+        samples = prepare_samples(self.parameters, self.station, state)
+        for subset in missing:
+            self._write_subset(out, state, subset, samples[subset - 1])
+        truth = truth_of(self.parameters, self.station, state, samples, self.stamp)
+        files.write_truth(truth_path(out, state.scan), truth)
 
-def _blocks(parameters: Parameters, sample: Sample, subset: int) -> Iterator[Block]:
-    """The frames of a subset, line by line; a line that needs more than one block is projected once."""
-    scan = parameters.scan
-    rows, columns = parameters.detector.shape
-    length = max(1, PIXELS_AT_ONCE // (rows * columns))
-    order, angles = frame_columns(scan), line_angles(scan)[subset - 1]
-    axes = axis_columns(scan, parameters.cor)[subset - 1]
-    intensity = (1 + parameters.beam.unseen_drift) ** (subset - 1) * beam_intensity(scan, parameters.beam)[subset - 1]
-    for line, omega in enumerate(angles):
-        paths = paths_of_line(parameters, sample.scatterer, omega, axes[line])[order[line]]
-        straight = sample.driven.path_lengths[subset - 1, line, order[line]]
-        transmission = sample.driven.transmission[subset - 1, line, order[line]]
-        for first in range(0, scan.n_positions, length):
-            part = slice(first, first + length)
-            yield Block(
-                line * scan.n_positions + first,
-                paths[part],
-                straight[part],
-                transmission[part],
-                intensity[line, part],
-            )
+    def write_series(self, out: Path, series: Series, *, wanted: bool) -> None:
+        """Write the frames of a series where they are wanted, and its truth."""
+        met = met_by_beam(self.parameters, self.station, series)
+        if wanted:
+            metadata = series_metadata(self.parameters, series, met)
+            n_frames = len(metadata["counters"]["mon"])
 
+            def frames_from(first: int) -> Iterator[np.ndarray]:
+                frames = series_frames(self.parameters, self.station, series, first)
+                return self._made(frames, lambda job: job(), first, n_frames)
 
-def _block_maker(
-    parameters: Parameters, station: Station, state: State, sample: Sample, subset: int
-) -> Callable[[Block], np.ndarray]:
-    """A function from a block to its frames, (n, n_rows, n_columns) int32."""
-    scatterer, artefacts = sample.scatterer, parameters.artefacts
-    lost = lost_frames(parameters, state, subset)
-    where = addresses(station.pixels, station.q, scatterer.exits)
-    air = air_image(artefacts.air, station.pixels)
-    stream = {"seed": parameters.seed, "scan": state.scan, "subset": subset}
+            self._write(out, series.name, 1, frames_from, metadata)
+        truth = series_truth(self.parameters, self.station, series, met, self.stamp)
+        files.write_truth(truth_path(out, series.name), truth)
 
-    def make_block(block: Block) -> np.ndarray:
-        images = shine(radial_tables(block.paths, scatterer.patterns), where)
-        for spots in scatterer.spots:
-            factors = sector_brightness(
-                block.straight[:, spots.material],
-                spots.grains,
-                n_rings=int(spots.ring_of_q.max()) + 1,
-                first_frame=block.first,
-                material=spots.name,
-                **stream,
-            )
-            lines = radial_tables(block.paths[:, :, [spots.material]], spots.patterns[None])
-            add_spots(images, lines, where, factors, spots.ring_of_q)
-        weaken(images, air, block.intensity, block.transmission)
-        counts = record(images, station.defects, first_frame=block.first, poisson=artefacts.poisson, **stream)
-        overflow(counts, artefacts.saturation)
-        lose(counts, lost[block.first : block.first + len(counts)], artefacts.lost)
-        return counts.reshape(-1, *parameters.detector.shape)
+    def _write_subset(self, out: Path, state: State, subset: int, sample: Sample) -> None:
+        metadata = _metadata(self.parameters, sample, state, subset)
+        scan = self.parameters.scan
+        lost = lost_frames(self.parameters, state.scan, subset, scan.n_projections * scan.n_positions)
+        make_block = frame_maker(
+            self.parameters, self.station, sample.scatterer, scan=state.scan, subset=subset, lost=lost
+        )
 
-    return make_block
+        def frames_from(first: int) -> Iterator[np.ndarray]:
+            blocks = blocks_of_subset(self.parameters, sample, subset, first)
+            return self._made(blocks, make_block, first, metadata["shape"][0])
 
+        self._write(out, state.scan, subset, frames_from, metadata)
 
-def _counted(blocks: Iterator[np.ndarray], bar, n_frames: int) -> Iterator[np.ndarray]:
-    """The first `n_frames` of the same frames, counted on the progress bar."""
-    left = n_frames
-    for block in blocks:
-        yield block[:left]
-        left -= len(block[:left])
-        bar.update(len(block))
-        if not left:
-            return
+    def _made(self, items: Iterator, make: Callable[[Block], np.ndarray], first: int, n: int) -> Iterator[np.ndarray]:
+        self.bar.update(first)
+        return counted(in_order(self.pool, make, items, ahead=self.ahead), self.bar, n - first)
+
+    def _write(self, out: Path, name: str, subset: int, frames_from: files.FramesFrom, metadata: dict) -> None:
+        write_raw(out, self.parameters, name, subset, frames_from, stamp=self.stamp, **metadata)
 
 
 def _metadata(parameters: Parameters, sample: Sample, state: State, subset: int) -> dict:
@@ -316,9 +167,10 @@ def _metadata(parameters: Parameters, sample: Sample, state: State, subset: int)
     angles = line_angles(scan)[subset - 1]
     monitor = parameters.beam.monitor * beam_intensity(scan, parameters.beam)[subset - 1]
     transmission = np.take_along_axis(sample.driven.transmission[subset - 1], frame_columns(scan), axis=1)
-    n_frames = frames_written(parameters, state, subset)
+    n_frames = frames_written(parameters, state.scan, subset, monitor.size)
+    lost = lost_frames(parameters, state.scan, subset, monitor.size)
     counters = {
-        "mon": monitor_reading(monitor.ravel(), lost_frames(parameters, state, subset), parameters.artefacts.lost),
+        "mon": monitor_reading(monitor.ravel(), lost, parameters.artefacts.lost),
         "diode": (monitor * transmission).ravel(),
         "rot": np.repeat(angles, scan.n_positions),
         "ty": motor_positions(scan).ravel(),
@@ -333,27 +185,3 @@ def _metadata(parameters: Parameters, sample: Sample, state: State, subset: int)
         "start_time": f"2000-01-01T{number % 24:02d}:00:00+00:00",
         "sample": parameters.sample,
     }
-
-
-def _write_small_files(parameters: Parameters, station: Station, out: Path) -> None:
-    """Calibrant frame, mask and scan table."""
-    calibrant, instrument = parameters.calibrant, parameters.instrument
-    size = size_of(calibrant.phase, instrument)
-    pattern = crystal_pattern(read_crystal(calibrant.phase), station.q, instrument=instrument, size_nm=size)
-    table = (parameters.beam.dose * calibrant.thickness_mm * pattern).astype(np.float32)
-    mean = shine(table[None, None], addresses(station.pixels, station.q, np.zeros(1)))
-    weaken(mean, air_image(parameters.artefacts.air, station.pixels), np.ones(1), np.ones(1))
-    mean *= np.float32(calibrant.exposures)
-    counts = record(
-        mean,
-        station.defects,
-        seed=parameters.seed,
-        scan="calibrant",
-        subset=0,
-        first_frame=0,
-        poisson=parameters.artefacts.poisson,
-    )
-    files.write_frame(out / "raw" / CALIBRANT_FRAME, counts.reshape(parameters.detector.shape))
-    files.write_mask(out / "raw" / MASK, bad_pixel_mask(parameters.detector, station.defects))
-    with files.whole(out / TABLE) as part:
-        write_scans(part, scan_rows(parameters))

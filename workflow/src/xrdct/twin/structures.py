@@ -5,6 +5,7 @@ two share the reading of the CIF and the table of form factors, and a test compa
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import gemmi
 import numpy as np
@@ -64,7 +65,7 @@ def read_crystal(name: str, cell: tuple[float, ...] | None = None) -> Crystal:
     structure = read_structure(structure_of(name))
     elements, positions, occupancy, b_iso = [], [], [], []
     for site in structure.sites:
-        images = _images(np.array(site.fract.tolist()), structure.spacegroup)
+        images = _images(tuple(site.fract.tolist()), structure.spacegroup.xhm())
         elements += [site.element.name] * len(images)
         positions += images
         occupancy += [site.occ] * len(images)
@@ -73,10 +74,11 @@ def read_crystal(name: str, cell: tuple[float, ...] | None = None) -> Crystal:
     return Crystal(cell, tuple(elements), np.array(positions), np.array(occupancy), np.array(b_iso))
 
 
-def _images(position: np.ndarray, group: gemmi.SpaceGroup) -> list[np.ndarray]:
+@cache
+def _images(position: tuple[float, float, float], group: str) -> list[np.ndarray]:
     """The distinct images of one site under all operations of the group, modulo the lattice."""
     found = []
-    for operation in group.operations():
+    for operation in gemmi.SpaceGroup(group).operations():
         image = np.array(operation.apply_to_xyz(list(position)))
         offsets = [image - other - np.round(image - other) for other in found]
         if all(np.abs(offset).max() > TOLERANCE for offset in offsets):
@@ -101,6 +103,12 @@ def form_factor(element: str, q: np.ndarray) -> np.ndarray:
 
 def powder_lines(crystal: Crystal, q_max: float) -> Lines:
     """Lines up to `q_max` (1/Å): the sum of |F|²/(V² q²) over every reflection of the full sphere."""
+    _, q, intensity = reflections(crystal, q_max)
+    return _group(q, intensity)
+
+
+def reflections(crystal: Crystal, q_max: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every reflection of the full sphere up to `q_max`: indices (n, 3), q in 1/Å, |F|²/(V² q²) in e²/Å⁴."""
     reciprocal = np.linalg.inv(metric_tensor(crystal.cell))
     # |h| <= q a / 2 pi, from h = a . q / 2 pi; the same for k and l.
     limits = np.floor(q_max * crystal.cell[:3] / (2 * np.pi)).astype(int)
@@ -115,7 +123,7 @@ def powder_lines(crystal: Crystal, q_max: float) -> Lines:
     ):
         damping = np.exp(-b_iso * (q / (4 * np.pi)) ** 2)
         amplitude += occupancy * form_factor(element, q) * damping * np.exp(2j * np.pi * hkl @ position)
-    return _group(q, np.abs(amplitude) ** 2 / (crystal.volume * q) ** 2)
+    return hkl, q, np.abs(amplitude) ** 2 / (crystal.volume * q) ** 2
 
 
 def _group(q: np.ndarray, intensity: np.ndarray) -> Lines:

@@ -1,58 +1,20 @@
 """The truth of one scan: all that the pipeline is to find again. Axes and signs are those of `xrdct.geometry`."""
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from .acquisition import axis_columns, beam_intensity, frame_columns, line_angles
 from .cell import SUB_VOXELS, box_mean, region_maps, region_names
-from .detector import Defects, Pixels, wavelength
+from .composition import lattice_parameters, phase_densities, weight_fractions
+from .detector import Defects, wavelength
 from .files import STAMP
 from .frames import air_pattern
 from .parameters import Detector, Parameters, State
-from .patterns import lattice_of
-from .scattering import Scatterer
+from .patterns import size_of
+from .sample import Sample, Station
 from .upsets import lost_frames
-
-
-@dataclass(frozen=True)
-class Station:
-    """What all scans of a beamtime share."""
-
-    pixels: Pixels
-    defects: Defects
-    q: np.ndarray
-    """Grid of the patterns, 1/Å."""
-    names: list[str]
-    """Materials."""
-
-
-@dataclass(frozen=True)
-class Straight:
-    """What the direct beam meets, shape (n_subsets, n_projections, n_positions, …), columns in order of position."""
-
-    path_lengths: np.ndarray
-    """mm of each material."""
-    transmission: np.ndarray
-    """Averaged over the width of the beam, which the rim of the cell fills in part."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The cell in one state, and what the beam meets of it."""
-
-    maps: np.ndarray
-    """Volume fractions on the phantom's grid, [y, x, material]."""
-    nominal: Straight
-    """Where the motors say: what the truth holds."""
-    driven: Straight
-    """Where the beam really was."""
-    patterns: np.ndarray
-    """e²/Å³, shape (n_materials, n_q)."""
-    scatterer: Scatterer
-    """What the frames are made from."""
 
 
 def bad_pixel_mask(detector: Detector, defects: Defects) -> np.ndarray:
@@ -101,9 +63,15 @@ def _phantom(parameters: Parameters, station: Station, state: State, samples: li
     scan, regions = parameters.scan, region_names(parameters.states)
     region = region_maps(parameters.cell, state, regions, n=scan.n_positions, step=scan.step_mm)
     counts_per_mm = parameters.beam.dose * samples[0].patterns
-    lattice = _lattice(parameters, station, state)
+    lattice = lattice_parameters(parameters, station.names, state)
+    weight = weight_fractions(np.moveaxis(fractions, 0, -1), phase_densities(parameters, station.names, lattice))
     return {
         "volume_fraction": (("phase", "y", "x"), fractions.astype(np.float32), "1"),
+        "weight_fraction": (
+            ("phase", "y", "x"),
+            np.moveaxis(weight, -1, 0).astype(np.float32),
+            "1, share of the crystalline mass of the voxel",
+        ),
         "path_length": (("phase", "angle", "position"), np.moveaxis(paths, -1, 0).astype(np.float32), "mm"),
         "region": (("region_name", "y", "x"), region.astype(np.float32), "1, share of the voxel in the region"),
         "mu": (("y", "x"), np.tensordot(mu, fractions, 1).astype(np.float32), "1/mm"),
@@ -113,6 +81,7 @@ def _phantom(parameters: Parameters, station: Station, state: State, samples: li
         "pattern": (("q",), paths.mean(axis=(0, 1)) @ counts_per_mm, "counts per pixel"),
         "air": (("q",), air_pattern(parameters.artefacts.air, station.q), "counts per pixel"),
         "lattice": (("phase", "constant"), lattice, "a, b, c in Å; alpha, beta, gamma in degrees"),
+        "size": (("phase",), _sizes(parameters, station), "nm"),
     }
 
 
@@ -121,16 +90,16 @@ def _fractions(sample: Sample) -> np.ndarray:
     return np.moveaxis(box_mean(sample.maps, SUB_VOXELS), -1, 0)
 
 
-def _lattice(parameters: Parameters, station: Station, state: State) -> np.ndarray:
-    """Cell of every phase, NaN for what has none, shape (n_phases, 6)."""
-    amorphous = parameters.amorphous
-    return np.array([[np.nan] * 6 if name in amorphous else lattice_of(name, state.lattice) for name in station.names])
+def _sizes(parameters: Parameters, station: Station) -> np.ndarray:
+    """Size of every phase's crystallites in nm, NaN for what has none."""
+    amorphous, instrument = parameters.amorphous, parameters.instrument
+    return np.array([np.nan if name in amorphous else size_of(name, instrument) for name in station.names])
 
 
 def _evolution(parameters: Parameters, station: Station, state: State, samples: list[Sample]) -> dict[str, tuple]:
     """What changes from subset to subset: (dims, values, unit) by name."""
     fractions = np.stack([_fractions(sample) for sample in samples])
-    lattice = np.stack([_lattice(parameters, station, state.at(k + 1)) for k in range(len(samples))])
+    lattice = np.stack([lattice_parameters(parameters, station.names, state.at(k + 1)) for k in range(len(samples))])
     return {
         "volume_fraction_by_subset": (("subset", "phase", "y", "x"), fractions.astype(np.float32), "1"),
         "lattice_by_subset": (("subset", "phase", "constant"), lattice, "a, b, c in Å; alpha, beta, gamma in degrees"),
@@ -141,7 +110,8 @@ def _acquisition(parameters: Parameters, station: Station, state: State) -> dict
     """How it was measured: (dims, values, unit) by name."""
     scan, detector, defects = parameters.scan, parameters.detector, station.defects
     pixel = ("row", "column_px")
-    lost = np.stack([lost_frames(parameters, state, k + 1) for k in range(scan.n_subsets)])
+    n_frames = scan.n_projections * scan.n_positions
+    lost = np.stack([lost_frames(parameters, state.scan, k + 1, n_frames) for k in range(scan.n_subsets)])
     lost = lost.reshape(scan.n_subsets, scan.n_projections, scan.n_positions)
     return {
         "cor": ((), parameters.cor, "pixels from the centre of the first column"),

@@ -3,17 +3,16 @@
 import numpy as np
 
 from .detector import GAP_VALUE
-from .parameters import Lost, Parameters, State
+from .parameters import Lost, Parameters
 from .seeds import generator
 
 
-def lost_frames(parameters: Parameters, state: State, subset: int) -> np.ndarray:
-    """Which frames of a subset are lost, in acquisition order, bool, shape (n_frames,)."""
-    n_frames = parameters.scan.n_projections * parameters.scan.n_positions
+def lost_frames(parameters: Parameters, scan: str, subset: int, n_frames: int) -> np.ndarray:
+    """Which frames of a subset of a scan or series are lost, in acquisition order, bool, shape (n_frames,)."""
     lost = parameters.artefacts.lost
     if lost is None:
         return np.zeros(n_frames, dtype=bool)
-    return generator(parameters.seed, f"{state.scan}/lost", subset).random(n_frames) < lost.share
+    return generator(parameters.seed, f"{scan}/lost", subset).random(n_frames) < lost.share
 
 
 def lose(counts: np.ndarray, lost: np.ndarray, how: Lost | None) -> None:
@@ -35,10 +34,9 @@ def overflow(counts: np.ndarray, saturation: int | None) -> None:
         np.minimum(counts, saturation, out=counts)
 
 
-def frames_written(parameters: Parameters, state: State, subset: int) -> int:
-    """Frames that the file of a subset holds: all, unless the scan was broken off."""
-    n_frames = parameters.scan.n_projections * parameters.scan.n_positions
+def frames_written(parameters: Parameters, scan: str, subset: int, n_frames: int) -> int:
+    """Frames that the files of a subset hold: all `n_frames`, unless the scan or series was broken off."""
     for broken in parameters.artefacts.truncated:
-        if (broken.scan, broken.subset) == (state.scan, subset):
+        if (broken.scan, broken.subset) == (scan, subset):
             return min(n_frames, broken.frames)
     return n_frames

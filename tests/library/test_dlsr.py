@@ -1,0 +1,292 @@
+"""DLSR: exact transposes and derivatives, a solution that does not depend on the start, and what is refused."""
+
+import numpy as np
+import pytest
+
+from xrdct.bench.thick_cell import (
+    DISTANCE_MM,
+    FIELD_MM,
+    FINENESS,
+    PROFILE,
+    SIZE_NM,
+    WAVELENGTH,
+    Q,
+    ThickCell,
+    thick_cell,
+)
+from xrdct.config import Config, PhaseSetSettings, validate
+from xrdct.dlsr.forward import Forward
+from xrdct.dlsr.newton import Curvature, Problem, conjugate_gradients
+from xrdct.dlsr.refine import Start, held_out_rows, prepare, refine
+from xrdct.errors import ConfigError, FitError
+from xrdct.fit.maps import fit_volume
+from xrdct.fit.model import PatternModel
+from xrdct.fit.phase_set import load_phase_set
+from xrdct.io.checkpoint import Checkpoint
+from xrdct.reconstruction.backend import reconstruct
+from xrdct.reconstruction.parallax import reconstruct_with_parallax
+
+N, N_ANGLES = 24, 36
+ANGLES = np.arange(N_ANGLES) * 180 / N_ANGLES
+COR = (N - 1) / 2
+ONE_LINE = PhaseSetSettings.model_validate(
+    {
+        "name": "003",
+        "q_min": 1.17,
+        "q_max": 1.45,
+        "background_degree": 1,
+        "phases": [
+            {"name": "NCA", "cell": {"a": 2.83}, "free": {"c": [14.0, 14.7]}, "per_voxel": ["c"], "size_nm": SIZE_NM}
+        ],
+    }
+)
+"""The line 003 of NCA alone: c without a, and quick. The bench takes the whole pattern."""
+
+
+def chain_of(phases, mask, cell, distance=DISTANCE_MM):
+    return Forward(
+        phases, Q, PROFILE, mask=mask, angles=ANGLES, cor=COR, n_positions=N, step_mm=cell.step_mm, distance_mm=distance
+    )
+
+
+def flat(start, chain):
+    """The same start with one c everywhere."""
+    values, place = start.values.copy(), chain.model.place("NCA", "c")
+    values[:, place] = np.median(values[:, place])
+    return Start(values, start.errors)
+
+
+@pytest.fixture(scope="module")
+def phases():
+    return load_phase_set(ONE_LINE)
+
+
+@pytest.fixture(scope="module")
+def cell():
+    return thick_cell(N, seed=3, layer_px=2.5)
+
+
+@pytest.fixture(scope="module")
+def data(cell):
+    return np.random.default_rng(3).poisson(cell.sinogram(ANGLES, counts=4000)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def conventional(phases, data):
+    """c of every voxel from filtered back-projection and a fit."""
+    model, variance = PatternModel(phases, Q, PROFILE), data.mean(axis=(0, 1))
+    found = fit_volume(model, reconstruct(data, ANGLES, cor=COR), level="quick", variance=variance, mask_threshold=0.02)
+    return found.phase_maps("c")[0]
+
+
+@pytest.fixture(scope="module")
+def linear(phases, cell, data):
+    """The fit of the linear volume."""
+    scan = {"q": Q, "wavelength": WAVELENGTH, "distance_mm": DISTANCE_MM, "step_mm": cell.step_mm, "cor": COR}
+    volume = reconstruct_with_parallax(data, ANGLES, nonnegative=True, **scan)
+    model = PatternModel(phases, Q, PROFILE)
+    return fit_volume(model, volume, level="quick", variance=data.mean(axis=(0, 1)), mask_threshold=0.02)
+
+
+@pytest.fixture(scope="module")
+def start(linear):
+    return Start(linear.voxels.parameters, linear.voxels.errors)
+
+
+@pytest.fixture(scope="module")
+def chain(phases, cell, linear):
+    return chain_of(phases, linear.mask, cell)
+
+
+@pytest.fixture(scope="module")
+def refined(chain, data, start):
+    used, variance = data[..., chain.used], np.maximum(data, 1)[..., chain.used]
+    return [
+        refine(chain, used, variance, begin, phases=("NCA",), smooth=1.0, samples=8, most=40)
+        for begin in (start, flat(start, chain))
+    ]
+
+
+class TestForward:
+    def test_a_grain_is_predicted_as_other_code_made_it(self, phases):
+        """One pixel of NCA, off the axis: position, shape and brightness of its line at every angle."""
+        row, column, pixel = 5, 18, FIELD_MM / N
+        offsets = (np.arange(FINENESS) - (FINENESS - 1) / 2) * pixel / FINENESS
+        x, y = (part.ravel() for part in np.meshgrid((column - COR) * pixel + offsets, (COR - row) * pixel + offsets))
+        one = np.ones(x.size)
+        grain = ThickCell(N, pixel, *[np.ones((N, N))] * 4, (x, y, one, 0 * one, 2.83 * one, 14.35 * one))
+        mask = np.zeros((N, N), dtype=bool)
+        mask[row, column] = True
+        chain = chain_of(phases, mask, grain)
+        values = chain.model.start[None].copy()
+        values[:, chain.model.place("NCA", "c")] = 14.35
+        parts = []
+        for place in (chain.model.place("NCA", "scale"), chain.model.place("background", "0")):
+            values[:, [chain.model.place("NCA", "scale"), chain.model.place("background", "0")]] = 0
+            values[:, place] = 1
+            parts.append(chain.predict(values).astype(float).sum(axis=1))
+        expected = grain.sinogram(ANGLES, counts=1000)[..., chain.used].sum(axis=1)
+        share, *_ = np.linalg.lstsq(np.stack([p.ravel() for p in parts], axis=1), expected.ravel(), rcond=None)
+        # Voigts and pseudo-Voigts differ by 1 % of the height, tails are cut at different lengths; a line that is off
+        # by a tenth of a bin differs by 4 %, one without its brightness by depth by 1 %.
+        found = share[0] * parts[0] + share[1] * parts[1]
+        assert np.abs(found - expected).max() < 0.02 * expected.max()
+        np.testing.assert_allclose(found.sum(axis=1), expected.sum(axis=1), rtol=2e-3)
+
+    def test_derivatives_are_those_of_finite_differences(self, chain, start):
+        rng, places = (
+            np.random.default_rng(0),
+            np.array([chain.model.place("NCA", k) for k in ("scale", "c", "1/size")]),
+        )
+        values = start.values.copy()
+        values[:, places[0]] += 0.01 * values[:, places[0]].max()
+        units = np.array([1e-3 * values[:, places[0]].max(), 3e-3, 1e-4])
+        change = rng.normal(size=(len(values), 3)) * units
+        moved = [values.copy(), values.copy()]
+        for sign, there in zip((1, -1), moved, strict=True):
+            there[:, places] += sign * change
+        expected = (chain.predict(moved[0]) - chain.predict(moved[1])) / 2
+        found = chain.slopes(values, places).forward(change)
+        # Third order in the change, and differences of float32 sums: a few thousandths.
+        assert np.abs(found - expected).max() < 1e-2 * np.abs(expected).max()
+
+    def test_derivatives_forward_and_back_are_transposes(self, chain, start, monkeypatch):
+        values, rng, places = start.values, np.random.default_rng(0), np.array([0, 3])
+        slopes = chain.slopes(values, places)
+        x, y = rng.normal(size=(len(values), 2)), rng.random(chain.predict(values).shape, dtype=np.float32)
+        forward, back = slopes.forward(x), slopes.back(y)
+        size = np.linalg.norm(forward.astype(float)) * np.linalg.norm(y.astype(float))
+        assert abs(np.vdot(forward.astype(float), y) - np.vdot(x, back)) < 1e-6 * size
+        monkeypatch.setattr("xrdct.dlsr.forward.MEMORY", 0.0)
+        np.testing.assert_allclose(chain.slopes(values, places).back(y), back, rtol=1e-5, atol=1e-9)
+
+    def test_a_range_that_parallax_empties_is_refused(self, cell):
+        narrow = load_phase_set(ONE_LINE.model_copy(update={"q_min": 1.28, "q_max": 1.35}))
+        with pytest.raises(FitError, match="too narrow"):
+            chain_of(narrow, np.ones((N, N), bool), cell, distance=400.0)
+
+
+class TestUnknowns:
+    def test_writing_what_was_read_changes_nothing_and_gathering_is_the_transpose(self, chain, start):
+        values, unknowns, _ = prepare(chain, start, ("NCA",))
+        vector = unknowns.read(values)
+        np.testing.assert_array_equal(unknowns.write(vector, values), values)
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=vector.size), rng.normal(size=(len(values), len(unknowns.places)))
+        assert np.vdot(unknowns.expand(x), y) == pytest.approx(x @ unknowns.gather(y), rel=1e-12)
+
+    def test_a_plane_is_as_rough_as_its_slope(self, chain, start):
+        values, unknowns, _ = prepare(chain, start, ("NCA",))
+        place = chain.model.place("NCA", "c")
+        row, _ = np.nonzero(chain.mask)
+        values[:, place] = 14.0 + 0.01 * row
+        rough = unknowns.roughness(chain.mask, {place: 0.005}) @ unknowns.read(values)
+        assert set(np.abs(rough).round(6)) == {0.0, 2.0}
+
+    def test_an_unknown_phase_is_refused(self, chain, start):
+        with pytest.raises(FitError, match="'graphite' has no cell to map"):
+            prepare(chain, start, ("graphite",))
+
+
+def test_conjugate_gradients_solve_the_normal_equations(chain, data, start):
+    base, unknowns, units = prepare(chain, start, ("NCA",))
+    used = data[..., chain.used]
+    problem = Problem(chain, unknowns, base, used, np.ones_like(used), unknowns.roughness(chain.mask, units), 1.0)
+    curvature = Curvature(problem, unknowns.read(base))
+    rng = np.random.default_rng(0)
+    free = rng.random(unknowns.read(base).size) > 0.2
+    right = (curvature @ (rng.normal(size=free.size) * free)) * free
+    x = conjugate_gradients(curvature, right, free, most=100, precision=1e-3)
+    rest = ((curvature @ x) * free - right) * free
+    assert np.all(x[~free] == 0)
+    measure = [float(v @ curvature.precondition(v)) for v in (rest, right)]
+    assert measure[0] < 1e-4 * measure[1]
+
+
+class TestRefine:
+    def test_cells_are_far_better_than_from_the_conventional_way(self, chain, cell, conventional, refined):
+        layers = (cell.nca > 0.5) & ~cell.grains & chain.mask
+        image = np.full((N, N), np.nan)
+        image[chain.mask] = refined[0].values[:, chain.model.place("NCA", "c")]
+        errors = [np.sqrt(np.nanmean((c - cell.c)[layers] ** 2)) for c in (conventional, image)]
+        assert errors[1] < 0.5 * errors[0]
+
+    def test_two_starts_give_the_same_answer(self, chain, refined):
+        place, member = chain.model.place("NCA", "c"), refined[0].unknowns.member[:, -1]
+        difference = (refined[0].values - refined[1].values)[member, place]
+        assert all(found.solution.converged for found in refined)
+        # A step that would take off a share of 1e-4 of χ² is not made: about a tenth of a standard error.
+        assert np.abs(difference).max() < 0.3 * np.median(refined[0].errors[member, place])
+        assert refined[0].solution.chi2 == pytest.approx(refined[1].solution.chi2, rel=5e-4)
+
+    def test_it_says_how_good_it_is(self, refined):
+        assert 0.8 < refined[0].reduced_chi2 < 1.7  # at 4000 counts it shows that layers of 2.5 px are no pixels
+        assert 0 < refined[0].rwp < 0.2
+
+    def test_the_errors_are_of_the_right_size(self, chain, cell, refined):
+        place, member = chain.model.place("NCA", "c"), refined[0].unknowns.member[:, -1]
+        pure = member & (cell.nca > 0.5)[chain.mask]
+        scatter = (refined[0].values[:, place] - cell.c[chain.mask])[pure] / refined[0].errors[pure, place]
+        # 0.67 for a Gaussian. Voxels hold more than one c, neighbours are pulled together, eight draws give a quarter.
+        assert 0.4 < np.median(np.abs(scatter)) < 1.5
+
+    def test_held_out_projections_choose_the_prior_and_convict_a_model_without_parallax(
+        self, phases, cell, data, linear, start
+    ):
+        least = {}
+        for distance in (DISTANCE_MM, np.inf):
+            chain = chain_of(phases, linear.mask, cell, distance)
+            used, variance = data[..., chain.used], np.maximum(data, 1)[..., chain.used]
+            subset = np.arange(N_ANGLES) % 4 + 1
+            found = refine(chain, used, variance, start, phases=("NCA",), subset=subset, samples=0, most=15)
+            assert found.smooth == min(found.held_out, key=found.held_out.get)
+            assert np.isnan(found.errors).all()
+            least[distance] = found.held_out[found.smooth]
+        assert least[DISTANCE_MM] < 0.7 * least[np.inf]
+
+    def test_a_search_that_was_stopped_goes_on_where_it_was(self, chain, data, start, refined, tmp_path):
+        used, variance = data[..., chain.used], np.maximum(data, 1)[..., chain.used]
+        kept = Checkpoint(tmp_path / "c.npz", "this work")
+        options = {"phases": ("NCA",), "smooth": 1.0, "samples": 0, "checkpoint": kept}
+        stopped = refine(chain, used, variance, start, most=3, **options)
+        assert not stopped.solution.converged
+        weight, vector = kept.load()
+        assert weight == 1.0
+        np.testing.assert_array_equal(vector, stopped.solution.vector)
+        # Settings are in the key; a checkpoint of other work is not taken up.
+        assert Checkpoint(kept.path, "other work").load() is None
+        gone_on = refine(chain, used, variance, flat(start, chain), most=40, **options)
+        assert gone_on.solution.steps < refined[0].solution.steps
+        assert gone_on.solution.chi2 == pytest.approx(refined[0].solution.chi2, rel=5e-4)
+        kept.path.write_bytes(b"PK half of a file")
+        assert kept.load() is None
+        kept.remove()
+        assert kept.load() is None
+
+    def test_a_sinogram_of_another_shape_is_refused(self, chain, data, start):
+        with pytest.raises(FitError, match="expected a sinogram"):
+            refine(chain, data, data, start, phases=("NCA",))
+
+
+def test_the_last_subset_is_held_out_or_every_fifth_projection():
+    assert held_out_rows(6, np.array([1, 2, 1, 2, 1, 2])).tolist() == [False, True] * 3
+    assert held_out_rows(10, None).sum() == held_out_rows(10, np.ones(10)).sum() == 2
+
+
+MINIMAL = {
+    "detector": {"name": "Pilatus CdTe 2M"},
+    "beam": {"energy_kev": 95},
+    "calibrate": {"frame": "x.cbf"},
+    "reconstruct": {"method": "sirt", "parallax": "dlsr"},
+    "windows": {},
+}
+
+
+def test_settings_that_cannot_work_are_refused():
+    with pytest.raises(ConfigError, match="dlsr refines a fit"):
+        validate(MINIMAL)
+    with pytest.raises(ConfigError, match=r"denoise\.apply reconstructs without parallax"):
+        validate(MINIMAL | {"fit": {"preset": "nca-8"}, "denoise": {"apply": True}})
+    with pytest.raises(ConfigError, match=r"dlsr\.phases: Fe has free cell"):
+        validate(MINIMAL | {"fit": {"preset": "nca-8"}, "dlsr": {"phases": ["Fe"]}})
+    assert isinstance(validate(MINIMAL | {"fit": {"preset": "nca-8"}}), Config)

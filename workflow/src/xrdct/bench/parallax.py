@@ -1,0 +1,235 @@
+"""Parallax: the operator, a thick cell by three methods and three seeds, and the cost at full size."""
+
+import resource
+import time
+from itertools import pairwise
+
+import numba
+import numpy as np
+
+from ..dlsr.forward import Forward
+from ..dlsr.newton import STEPS_OF_CG
+from ..dlsr.refine import Refined, Start, held_out_rows, refine
+from ..fit.maps import VoxelFit, fit_volume
+from ..fit.model import PatternModel
+from ..fit.phase_set import load_phase_set
+from ..reconstruction.backend import reconstruct
+from ..reconstruction.lntan import lntan_axis
+from ..reconstruction.operator import ParallelBeam
+from ..reconstruction.parallax import BLOCK, memory, reconstruct_with_parallax
+from ..reconstruction.tilted import TiltedBeam
+from .marks import Mark, at_least, at_most, not_measured, reported
+from .thick_cell import DISTANCE_MM, PHASES, PROFILE, WAVELENGTH, Q, ThickCell, lattice_errors, thick_cell
+
+DEVICE = "CPU"
+N, N_ANGLES, COUNTS, SEEDS = 40, 60, 2000, (0, 1, 2)
+SMOOTH = 0.3
+FULL = {"n": 637, "n_angles": 400, "field_mm": 19.11, "q": np.linspace(0.5, 3.85, 400)}
+PAPER = {"n": 140, "n_angles": 400}
+CHANNELS = 128
+"""Bins of Y with which the full size is timed; more scale. Times are of the processor, shared out to the cores."""
+
+
+def measure() -> list[Mark]:
+    """All marks; some ten minutes on two cores."""
+    numba.set_num_threads(min(2, numba.config.NUMBA_NUM_THREADS))
+    return [*operator(), *thick_cells(), *full_size()]
+
+
+def operator() -> list[Mark]:
+    """Adjoint, and what is left without a tilt."""
+    rng = np.random.default_rng(0)
+    angles = rng.uniform(0, 360, 60)
+    A = TiltedBeam(angles, 64, 31.2, pixel_over_distance=3e-4, step=1.1e-3)
+    x = rng.normal(size=(64, 64, 100 + 2 * A.padding)).astype(np.float32)
+    y = rng.normal(size=(60, 64, 100)).astype(np.float32)
+    image, back = (A @ x).astype(float), A.T @ y
+    adjoint = abs(np.vdot(image, y) - np.vdot(x.astype(float), back)) / np.linalg.norm(image) / np.linalg.norm(y)
+    flat = TiltedBeam(angles, 64, 31.2, pixel_over_distance=0, step=1.1e-3)
+    plain = ParallelBeam(angles, 64, 31.2) @ x[..., flat.padding : -flat.padding]
+    return [
+        at_most("adjoint, |<Ax,y> − <x,Aᵀy>| / |Ax||y|", 1e-6, float(adjoint)),
+        at_most("tilt 0 against the ordinary operator", 1e-5, float(np.abs(flat @ x - plain).max() / plain.max())),
+    ]
+
+
+def thick_cells() -> list[Mark]:
+    """a and c of a thick cell by back-projection, linearly and by DLSR, and from a second start."""
+    found = [one_cell(seed) for seed in SEEDS]
+    mean = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
+    name = f"{N} px, {N_ANGLES} angles, {COUNTS} counts, {len(SEEDS)} seeds"
+    marks = [at_most(f"linear over back-projection, error of c ({name})", 0.5, mean["linear c"] / mean["fbp c"])]
+    marks += [
+        at_most(f"DLSR over back-projection, error of {edge}", goal, mean[f"dlsr {edge}"] / mean[f"fbp {edge}"])
+        for edge, goal in (("a", 0.6), ("c", 0.5))
+    ]
+    marks += [
+        at_least("isolated grains' shift, back-projection over linear", 10, mean["fbp grains"] / mean["linear grains"]),
+        at_least("isolated grains' shift, back-projection over DLSR", 10, mean["fbp grains"] / mean["dlsr grains"]),
+        at_most("DLSR, error of the mean a over regions", 0.001, max(one["region a"] for one in found), "Å"),
+        at_most("DLSR, error of the mean c over regions", 0.002, max(one["region c"] for one in found), "Å"),
+        at_most("DLSR, reduced χ²", 1.3, max(one["chi2"] for one in found)),
+        at_most("two starts, rms difference of c over its error", 0.3, mean["starts c"]),
+        at_most("held-out χ², DLSR over DLSR without parallax", 1.0, mean["held out"] / mean["held out, none"]),
+        reported("DLSR, settled", mean["converged"]),
+        reported("DLSR, CPU time of a cell", mean["seconds"], "s"),
+    ]
+    return marks + [
+        reported(f"{way}, rms error of {edge}", mean[f"{way} {edge}"], "Å")
+        for way in ("fbp", "no parallax, fbp", "linear", "dlsr")
+        for edge in "ac"
+    ]
+
+
+def one_cell(seed: int) -> dict[str, float]:
+    """All figures of one seed."""
+    angles, cell, phases = np.arange(N_ANGLES) * 180 / N_ANGLES, thick_cell(N, seed), load_phase_set(PHASES)
+    rng = np.random.default_rng(seed)
+    data, without = (
+        rng.poisson(cell.sinogram(angles, counts=COUNTS, parallax=on)).astype(np.float32) for on in (True, False)
+    )
+    model, cor = PatternModel(phases, Q, PROFILE), (N - 1) / 2
+    scan = {"q": Q, "wavelength": WAVELENGTH, "distance_mm": DISTANCE_MM, "step_mm": cell.step_mm, "cor": cor}
+    volumes = {
+        "fbp": reconstruct(data, angles, cor=cor),
+        "no parallax, fbp": reconstruct(without, angles, cor=cor),
+        "linear": reconstruct_with_parallax(data, angles, nonnegative=True, **scan),
+    }
+    fits = {
+        way: fit_volume(model, volume, level="quick", variance=data.mean(axis=(0, 1)), mask_threshold=0.02)
+        for way, volume in volumes.items()
+    }
+    found = {}
+    for way, fitted in fits.items():
+        found |= _errors(way, cell, fitted.phase_maps("a")[0], fitted.phase_maps("c")[0])
+    return found | _refined(cell, data, fits["linear"], angles)
+
+
+def _refined(cell: ThickCell, data: np.ndarray, linear: VoxelFit, angles: np.ndarray) -> dict[str, float]:
+    """Figures of DLSR: from the linear fit, from one cell everywhere, and without parallax."""
+    start = Start(linear.voxels.parameters, linear.voxels.errors)
+    chain = _chain(cell, linear, angles, DISTANCE_MM)
+    used, variance = data[..., chain.used], np.maximum(data, 1)[..., chain.used]
+    began = time.process_time()
+    first = refine(chain, used, variance, start, phases=("NCA",), smooth=SMOOTH, samples=2)
+    seconds = time.process_time() - began
+    places = [chain.model.place("NCA", edge) for edge in "ac"]
+    values = start.values.copy()
+    values[:, places] = np.median(values[:, places], axis=0)
+    other = refine(
+        chain, used, variance, Start(values, start.errors), phases=("NCA",), smooth=SMOOTH, samples=0, most=30
+    )
+    member = first.unknowns.member[:, -1]
+    apart = (first.values - other.values)[member, places[1]]
+    a, c = (_image(first, linear.mask, place) for place in places)
+    return {
+        **_errors("dlsr", cell, a, c),
+        **{f"region {edge}": _worst_region(cell, image, edge) for edge, image in (("a", a), ("c", c))},
+        "chi2": first.reduced_chi2,
+        "converged": float(first.solution.converged),
+        "seconds": seconds,
+        "starts c": float(np.sqrt(np.mean(apart**2)) / np.median(first.errors[member, places[1]])),
+        "held out": _held_out(cell, data, linear, start, angles, DISTANCE_MM),
+        "held out, none": _held_out(cell, data, linear, start, angles, np.inf),
+    }
+
+
+def _held_out(cell, data, linear, start, angles, distance) -> float:
+    """χ² per sample of every fifth projection, predicted from the others."""
+    chain, held = _chain(cell, linear, angles, distance), held_out_rows(len(angles), None)
+    used = data[..., chain.used]
+    variance = np.maximum(used, 1)
+    found = refine(
+        chain.rows(np.flatnonzero(~held)), used[~held], variance[~held], start, phases=("NCA",), smooth=SMOOTH,
+        samples=0, most=8,
+    )  # fmt: skip
+    rest = used[held] - chain.rows(np.flatnonzero(held)).predict(found.values)
+    return float((rest**2 / variance[held]).mean())
+
+
+def _chain(cell: ThickCell, linear: VoxelFit, angles: np.ndarray, distance: float) -> Forward:
+    return Forward(
+        load_phase_set(PHASES), Q, PROFILE, mask=linear.mask, angles=angles, cor=(N - 1) / 2, n_positions=N,
+        step_mm=cell.step_mm, distance_mm=distance,
+    )  # fmt: skip
+
+
+def _image(found: Refined, mask: np.ndarray, place: int) -> np.ndarray:
+    image = np.full(mask.shape, np.nan)
+    image[mask] = found.values[:, place]
+    return image
+
+
+def _errors(way: str, cell: ThickCell, a: np.ndarray, c: np.ndarray) -> dict[str, float]:
+    """Errors in the layers, and the relative shift of isolated grains (root mean square)."""
+    layers = (cell.nca > 0.5) & ~cell.grains
+    errors = {f"{way} {edge}": value for edge, value in lattice_errors(cell, a, c, where=layers).items()}
+    return errors | {f"{way} grains": float(np.sqrt(np.nanmean((a / cell.a - 1)[cell.grains] ** 2)))}
+
+
+def _worst_region(cell: ThickCell, image: np.ndarray, edge: str) -> float:
+    """Largest error of the mean over an inner, a middle and an outer third of the layers."""
+    truth, layers = getattr(cell, edge), (cell.nca > 0.5) & ~cell.grains & np.isfinite(image)
+    axis = (np.arange(cell.n) - (cell.n - 1) / 2) * cell.step_mm
+    r = np.hypot(axis[:, None], axis)
+    limits = np.quantile(r[layers], [0, 1 / 3, 2 / 3, 1])
+    regions = [layers & (r >= low) & (r <= high) for low, high in pairwise(limits)]
+    return max(abs(float(np.mean((image - truth)[region]))) for region in regions)
+
+
+def full_size() -> list[Mark]:
+    """Memory and time of the papers' scans, from a few bins of Y."""
+    n, n_angles = FULL["n"], FULL["n_angles"]
+    axis = lntan_axis(FULL["q"], wavelength=WAVELENGTH)
+    A = _beam(n, n_angles, axis)
+    seconds = _seconds_per_bin(A)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    cores = numba.get_num_threads()
+    paper = _beam(PAPER["n"], PAPER["n_angles"], axis)
+    dlsr = 10 * _seconds_per_step()
+    linear = 2 * 60 * _seconds_per_bin(paper) * (axis.n_bins + 4 * paper.padding * -(-axis.n_bins // BLOCK))
+    return [
+        at_most(f"{n} px, {n_angles} angles, {axis.n_bins} bins: memory of SIRT", 12, memory(A, axis, BLOCK), "GB"),
+        reported(f"the same, an iteration on {cores} cores, from {CHANNELS} bins", seconds * 2 * axis.n_bins, "s"),
+        reported(f"peak memory of this bench, with {CHANNELS} bins of that size", peak, "GiB"),
+        at_most(f"{PAPER['n']} px, 60 iterations of SIRT on {cores} cores, scaled", 30, linear / 60, "min"),
+        at_most(f"{PAPER['n']} px, ten steps of DLSR on {cores} cores, scaled", 30, dlsr / 60, "min"),
+        not_measured("100 linear iterations at full size on a GPU", "≤ 10 min", "no GPU path yet"),
+        not_measured("DLSR at full size on a GPU", "≤ 1 h", "no GPU path yet"),
+    ]
+
+
+def _seconds_per_step() -> float:
+    """A step of DLSR on the papers' small map, from one product of its curvature."""
+    n, n_angles = PAPER["n"], PAPER["n_angles"]
+    axis = np.arange(n) - (n - 1) / 2
+    chain = Forward(
+        load_phase_set(PHASES), Q, PROFILE, mask=np.hypot(axis[:, None], axis) < 0.48 * n,
+        angles=np.arange(n_angles) * 180 / n_angles, cor=(n - 1) / 2, n_positions=n, step_mm=FULL["field_mm"] / n,
+        distance_mm=DISTANCE_MM,
+    )  # fmt: skip
+    values = np.tile(chain.model.start, (chain.n_voxels, 1))
+    values[:, chain.model.scale_places] = 1.0
+    places = np.r_[chain.model.scale_places, chain.model.background_places, chain.model.place("NCA", "a")]
+    slopes = chain.slopes(values, places)
+    change = np.zeros((chain.n_voxels, places.size))
+    slopes.forward(change)  # compile
+    began = time.process_time()
+    slopes.back(slopes.forward(change))
+    return (time.process_time() - began) / numba.get_num_threads() * (STEPS_OF_CG + 2)
+
+
+def _beam(n, n_angles, axis) -> TiltedBeam:
+    angles = np.arange(n_angles) * 180 / n_angles
+    scale = FULL["field_mm"] / n / DISTANCE_MM
+    return TiltedBeam(angles, n, (n - 1) / 2, pixel_over_distance=scale, step=axis.step, support=n / 2)
+
+
+def _seconds_per_bin(A: TiltedBeam) -> float:
+    """Mean of A and Aᵀ over a few bins, with every ray and every voxel."""
+    image = A.constant_image(1, CHANNELS)
+    A.rows([0]) @ image, A.rows([0]).T @ A.rows([0]).constant_sinogram(1, CHANNELS)  # compile
+    began = time.process_time()
+    sinogram = A @ image
+    A.T @ sinogram
+    return (time.process_time() - began) / numba.get_num_threads() / 2 / CHANNELS

@@ -1,0 +1,25 @@
+"""Settings of the direct least-squares reconstruction."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .base import PlainName, Positive, Section
+
+
+class Dlsr(Section):
+    """Scales and cells fitted to the sinogram itself, where `reconstruct.parallax` is dlsr."""
+
+    phases: tuple[PlainName, ...] = ()
+    """Phases of the fit whose cells are refined in every voxel; all other cells, and the sizes, are one number for the
+    whole sample. Empty: those that name cells in `per_voxel`."""
+    smooth: Positive | None = None
+    """Weight of the prior that neighbouring cells are alike: 1 takes a difference of one standard error of the fit as
+    seriously as one standard error of the data. null: the weight that predicts a held-out subset best; five times as
+    long."""
+    max_iterations: Annotated[int, Field(ge=1, le=500)] = 20
+    """Gauss-Newton steps after which the search is given up."""
+    samples: Annotated[int, Field(ge=0, le=1000)] = 8
+    """Draws behind the standard errors: 8 give them to a quarter; each costs about as much as two steps. 0: none."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of these draws."""

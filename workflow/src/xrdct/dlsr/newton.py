@@ -1,0 +1,193 @@
+"""Gauss-Newton for many unknowns within limits: each step by preconditioned conjugate gradients, no matrix stored."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from .forward import Forward, Slopes
+from .unknowns import Unknowns
+
+log = logging.getLogger(__name__)
+
+SETTLED = 1e-4
+"""A step that promises to lower χ² by less than this share of it ends the search."""
+STEPS_OF_CG, PRECISION = 40, 0.03
+"""Conjugate gradient steps at most, and the residual at which they end, relative to the gradient."""
+HALVINGS = 6
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Weighted least squares of a sinogram, with a smoothness prior."""
+
+    chain: Forward
+    unknowns: Unknowns
+    base: np.ndarray
+    """Values of all parameters, free or not, (n_voxels, n_parameters)."""
+    data: np.ndarray
+    """(n_angles, n_positions, n_used)."""
+    weights: np.ndarray
+    """One over the variance, same shape; 0 leaves a sample out."""
+    roughness: sp.csr_matrix
+    """`Unknowns.roughness`."""
+    smooth: float
+    """Weight of its squares."""
+
+    def values(self, vector: np.ndarray) -> np.ndarray:
+        """Parameters of all voxels."""
+        return self.unknowns.write(vector, self.base)
+
+    def misfit(self, vector: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """χ², the prior's share of the objective, and the residual (data − model)."""
+        residual = self.data - self.chain.predict(self.values(vector))
+        chi2 = float(np.einsum("apm,apm,apm->", self.weights, residual, residual, dtype=float))
+        return chi2, self.smooth * float(np.square(self.roughness @ vector).sum()), residual
+
+
+class Curvature:
+    """JᵀWJ + λDᵀD at one point, and a preconditioner: the blocks of single voxels."""
+
+    def __init__(self, problem: Problem, vector: np.ndarray):
+        self.problem, self.unknowns = problem, problem.unknowns
+        self.slopes = problem.chain.slopes(problem.values(vector), self.unknowns.places)
+        self._smooth = problem.smooth * (problem.roughness.T @ problem.roughness)
+        self._blocks, self._shared = self._preconditioner(self.slopes)
+
+    def gradient(self, vector: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """Minus half the gradient of the objective."""
+        return self.pull(self.problem.weights * residual) - self._smooth @ vector
+
+    def pull(self, sinogram: np.ndarray) -> np.ndarray:
+        """Jᵀ of a sinogram."""
+        return self.unknowns.gather(self.slopes.back(sinogram))
+
+    def push(self, step: np.ndarray) -> np.ndarray:
+        """J of a step."""
+        return self.slopes.forward(self.unknowns.expand(step))
+
+    def __matmul__(self, step: np.ndarray) -> np.ndarray:
+        return self.pull(self.problem.weights * self.push(step)) + self._smooth @ step
+
+    def precondition(self, vector: np.ndarray) -> np.ndarray:
+        """An approximate inverse."""
+        change = self.unknowns.expand(vector)[:, : len(self.unknowns.local)]
+        change = np.einsum("vij,vj->vi", self._blocks, change)
+        return np.r_[change[self.unknowns.member], vector[self.unknowns.n_local :] * self._shared]
+
+    def _preconditioner(self, slopes: Slopes):
+        unknowns, chain = self.unknowns, self.problem.chain
+        n_local = len(unknowns.local)
+        crossing = self._rays_per_voxel()
+        channel = self.problem.weights.mean(axis=(0, 1))
+        weight = np.interp(np.linspace(0, 1, chain.model.q.size), np.linspace(0, 1, channel.size), channel)
+        blocks = np.empty((len(unknowns.member), n_local, n_local))
+        for part, own in slopes.blocks():
+            own = own[:, :n_local] * unknowns.member[part, :, None]
+            blocks[part] = np.einsum("vim,vjm->vij", own * weight.astype(np.float32), own) * crossing
+        prior = np.zeros(unknowns.member.shape)
+        prior[unknowns.member] = self._smooth.diagonal()[: unknowns.n_local]
+        diagonal = np.einsum("vii->vi", blocks)
+        diagonal += prior
+        usual = np.array([np.median(column[column > 0]) if (column > 0).any() else 1.0 for column in diagonal.T])
+        # An absent phase has no slope by its cell: what nothing speaks about stays where it is.
+        diagonal += 1e-3 * usual + np.where(unknowns.member, 0, usual)
+        shared = np.empty(len(unknowns.shared))
+        for k in range(len(shared)):
+            unit = np.zeros(unknowns.n_local + len(shared))
+            unit[unknowns.n_local + k] = 1.0
+            change = self.push(unit)
+            size = float(np.einsum("apm,apm,apm->", self.problem.weights, change, change, dtype=float))
+            shared[k] = 1 / size if size > 0 else 0.0
+        return np.linalg.inv(blocks), shared
+
+    def _rays_per_voxel(self):
+        """Sum of the squared shares of a voxel over all rays: a third to a half of the number of angles."""
+        return 0.6 * self.problem.data.shape[0]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where the search ended."""
+
+    vector: np.ndarray
+    chi2: float
+    prior: float
+    converged: bool
+    steps: int
+
+
+def minimise(
+    problem: Problem,
+    start: np.ndarray,
+    *,
+    most: int = 20,
+    settled: float = SETTLED,
+    keep: Callable[[np.ndarray], None] | None = None,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> Solution:
+    """Go down from `start` until a step promises next to nothing.
+
+    Parameters
+    ----------
+    start
+        Vector of the unknowns.
+    most
+        Steps at most.
+    settled
+        See `SETTLED`.
+    keep
+        Takes the vector after every step.
+    """
+    low, high = problem.unknowns.limits()
+    x = np.clip(start, low, high)
+    chi2, prior, residual = problem.misfit(x)
+    converged, step = False, 0
+    for step in progress(range(1, most + 1)):
+        curvature = Curvature(problem, x)
+        gradient = curvature.gradient(x, residual)
+        free = ~((x <= low) & (gradient < 0)) & ~((x >= high) & (gradient > 0))
+        move = conjugate_gradients(curvature, gradient, free)
+        promise = float(move @ gradient)
+        if promise < settled * (chi2 + prior):
+            converged = True
+            break
+        length = 1.0
+        for _ in range(HALVINGS):
+            trial = np.clip(x + length * move, low, high)
+            new_chi2, new_prior, new_residual = problem.misfit(trial)
+            if new_chi2 + new_prior < chi2 + prior:
+                break
+            length /= 2
+        else:
+            log.warning("no step lowers the misfit any more; stopped after %d", step)
+            break
+        x, chi2, prior, residual = trial, new_chi2, new_prior, new_residual
+        if keep is not None:
+            keep(x)
+        log.info("step %d: chi2 %.6g, prior %.4g, length %.3g", step, chi2, prior, length)
+    return Solution(x, chi2, prior, converged, step)
+
+
+def conjugate_gradients(
+    curvature: Curvature, right: np.ndarray, free: np.ndarray, *, most: int = STEPS_OF_CG, precision: float = PRECISION
+) -> np.ndarray:
+    """Solve ``curvature @ x = right`` for the entries that are free, others 0 (Nocedal & Wright, 2006, alg. 5.3)."""
+    x = np.zeros_like(right)
+    residual = right * free
+    conditioned = curvature.precondition(residual) * free
+    direction, size = conditioned.copy(), float(residual @ conditioned)
+    enough = precision**2 * size
+    for _ in range(most):
+        if size <= enough or size <= 0:
+            break
+        image = (curvature @ direction) * free
+        length = size / float(direction @ image)
+        x += length * direction
+        residual -= length * image
+        conditioned = curvature.precondition(residual) * free
+        size, before = float(residual @ conditioned), size
+        direction = conditioned + size / before * direction
+    return x

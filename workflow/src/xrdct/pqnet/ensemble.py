@@ -1,0 +1,214 @@
+"""Several networks and all that makes their answer one to be trusted: error bars, and a warning where none is due."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..fit.model import PatternModel
+from .calibration import Calibration, calibrate
+from .library import Recipe, draw_library
+from .network import LOG_WIDTHS
+from .noise import POISSON, add_noise, counted_level, draw_doses, level_of
+from .novelty import Components, Threshold, find_components, find_threshold
+from .refine import held_at_limit, largest_residual, refine
+from .scaling import Scaling
+from .seeds import Purpose, numpy_generator, torch_generator
+from .training import Noise
+
+BATCH = 16_384
+"""Patterns that go through a network together."""
+MARGIN = 1.6
+"""Calibration and thresholds go beyond the training's doses by this factor, so that they still hold at its ends."""
+REFINED = 8000
+"""Held-out patterns, at most, that the threshold of the two steps' deviance is found on."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an ensemble says of patterns; columns are `Scaling.targets`, scales in the patterns' unit and cells in Å."""
+
+    values: np.ndarray
+    """Mean of the members, shape (n_patterns, n_targets)."""
+    bars: np.ndarray
+    """Calibrated standard deviations, same shape."""
+    spread: np.ndarray
+    """Standard deviation between the members, same shape: how far training decides."""
+    width: np.ndarray
+    """Standard deviation that the members expect of the noise, same shape, not calibrated."""
+    level: np.ndarray
+    """Effective counts per bin, shape (n_patterns,)."""
+    strange: np.ndarray
+    """Whether the pattern is unlike the library's, shape (n_patterns,), bool."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks of one library; see `make_ensemble`."""
+
+    members: tuple[nn.Module, ...]
+    scaling: Scaling
+    components: Components
+    calibration: Calibration
+    residual: Threshold
+    """Of `Components.scores`."""
+    deviance: Threshold
+    """Of χ² per degree of freedom after the two steps of `refine`."""
+    local: Threshold
+    """Of `largest_residual` after them."""
+
+    def predict(self, patterns: np.ndarray, variance: np.ndarray | None = None) -> Prediction:
+        """Answers for patterns (n_patterns, n_bins); variance as for `fit_patterns`, None for counts."""
+        patterns = np.asarray(patterns, dtype=np.float32)
+        level = _level(patterns, variance)
+        mean = np.maximum(patterns.mean(axis=1, dtype=float), 1e-30)
+        values, spread, width = self.raw_answers(patterns, level, mean)
+        raw = np.sqrt(spread**2 + width**2)
+        strengths = self.strengths(values, mean)
+        scores = self.components.scores(patterns, patterns if variance is None else variance)
+        found = np.where(self.scaling.is_scale, np.maximum(values, 0), values)
+        return Prediction(
+            found,
+            self.calibration.calibrated(raw, level, strengths),
+            spread,
+            width,
+            level,
+            self.residual.exceeded(scores, level),
+        )
+
+    def strengths(self, values: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Scale of each target's owner relative to full and mean, shape (n_patterns, n_targets)."""
+        return values[:, self.scaling.owners] / (self.scaling.full * mean[:, None])
+
+    def raw_answers(
+        self, patterns: np.ndarray, level: np.ndarray, mean: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values, spread and width, nothing clipped or calibrated, shape (n_patterns, n_targets) each.
+
+        `patterns` (n_patterns, n_bins) float32, their `level` and `mean` (n_patterns,).
+        """
+        outputs = np.stack([_run(member, self.scaling, patterns, level) for member in self.members])
+        values = self.scaling.physical(outputs[..., 0], mean)
+        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
+        widths = self.scaling.widths(np.exp(np.clip(outputs[..., 1], *LOG_WIDTHS)), mean)
+        # A Laplace distribution whose mean absolute value is b has the variance 2 b².
+        return values.mean(axis=0), spread, np.sqrt((2 * widths**2).mean(axis=0))
+
+
+def _run(network, scaling, patterns, level) -> np.ndarray:
+    """Outputs of one network, shape (n_patterns, n_targets, 2), float64."""
+    device = next(network.parameters()).device
+    found = np.empty((len(patterns), len(scaling.targets), 2))
+    # Half precision keeps 11 bits, a two-thousandth of a cell's range; bfloat16 would keep 8.
+    half = torch.autocast("cuda", dtype=torch.float16, enabled=device.type == "cuda")
+    with torch.no_grad(), half:
+        for first in range(0, len(patterns), BATCH):
+            part = slice(first, first + BATCH)
+            x = torch.from_numpy(patterns[part]).to(device, non_blocking=True)
+            some = torch.from_numpy(level[part].astype(np.float32)).to(device)
+            found[part] = network(scaling.inputs(x, some)).float().cpu().numpy()
+    return found
+
+
+def _level(patterns, variance) -> np.ndarray:
+    patterns = torch.from_numpy(patterns)
+    if variance is None:
+        return counted_level(patterns).numpy().astype(float)
+    return level_of(patterns, torch.as_tensor(np.asarray(variance, dtype=np.float32))).numpy().astype(float)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Patterns that no network was trained on, and what is true of them."""
+
+    patterns: np.ndarray
+    """Counts, shape (n_patterns, n_bins)."""
+    variance: np.ndarray | None
+    """Same shape; None for Poisson noise."""
+    truth: np.ndarray
+    """All parameters in the unit of the counts, shape (n_patterns, n_parameters)."""
+    dose: np.ndarray
+    """Shape (n_patterns,)."""
+
+    def targets(self, scaling: Scaling) -> np.ndarray:
+        """Shape (n_patterns, n_targets)."""
+        return self.truth[:, scaling.places]
+
+    def present(self, scaling: Scaling, least: float) -> np.ndarray:
+        """Whether each target's phase has this share of a full phase, shape (n_patterns, n_targets), bool."""
+        scales = self.targets(scaling)[:, scaling.owners] / scaling.full
+        return scales > least * self.dose[:, None]
+
+
+def draw_held_out(
+    model: PatternModel, recipe: Recipe, noise: Noise, n: int, *, purpose: Purpose, seed: int, doses=None
+) -> HeldOut:
+    """Noisy patterns for calibration or for a test; `doses` (two limits) if not those of the noise."""
+    library = draw_library(model, recipe, n, numpy_generator(purpose, seed))
+    generator = torch_generator(purpose, seed)
+    clean, dose = torch.from_numpy(library.patterns), draw_doses(n, doses or noise.doses, generator)
+    patterns, _, variance = add_noise(clean, dose, kind=noise.kind, generator=generator)
+    dose = dose.numpy().astype(float)
+    truth = library.parameters.copy()
+    truth[:, model.scale_places] *= dose[:, None]
+    truth[:, model.background_places] *= dose[:, None]
+    return HeldOut(patterns.numpy(), None if noise.kind == POISSON else variance.numpy(), truth, dose)
+
+
+def make_ensemble(
+    model: PatternModel,
+    recipe: Recipe,
+    noise: Noise,
+    scaling: Scaling,
+    members: Iterable[nn.Module],
+    *,
+    patterns: int,
+    alarms: float,
+    seed: int,
+    least: float = 0.02,
+) -> Ensemble:
+    """Join trained networks: principal components, calibration and thresholds from patterns that they never saw.
+
+    Parameters
+    ----------
+    patterns
+        Held-out patterns.
+    alarms
+        Share of ordinary patterns that may be called out of range by all checks together.
+    least
+        Error bars are calibrated on patterns whose phase has at least this share of a full phase.
+    """
+    doses = (noise.doses[0] / MARGIN, noise.doses[1] * MARGIN)
+    held_out = draw_held_out(model, recipe, noise, patterns, purpose=Purpose.CALIBRATION, seed=seed, doses=doses)
+    clean = draw_library(model, recipe, patterns, numpy_generator(Purpose.CALIBRATION, seed, 1)).patterns
+    components = find_components(clean)
+    members = tuple(member.eval() for member in members)
+    empty = Ensemble(members, scaling, components, None, None, None, None)
+    counts, variance = held_out.patterns, held_out.variance
+    level, mean = _level(counts, variance), np.maximum(counts.mean(axis=1, dtype=float), 1e-30)
+    values, spread, width = empty.raw_answers(counts, level, mean)
+    calibration = calibrate(
+        np.where(scaling.is_scale, np.maximum(values, 0), values) - held_out.targets(scaling),
+        np.sqrt(spread**2 + width**2),
+        level,
+        empty.strengths(values, mean),
+        held_out.present(scaling, least),
+    )
+    scores = components.scores(counts, counts if variance is None else variance)
+    some = slice(0, REFINED)
+    own = None if variance is None else variance[some]
+    refined = refine(model, counts[some], scaling.targets, values[some], variance=own)
+    local = largest_residual(model, counts[some], refined, variance=own)
+    # Some cells are at a limit by chance; what is left of the alarms is shared by the thresholds.
+    share = max(alarms - float(held_at_limit(model, scaling, refined).mean()), alarms / 4) / 3
+    return Ensemble(
+        members,
+        scaling,
+        components,
+        calibration,
+        find_threshold(scores, level, alarms=share),
+        find_threshold(refined.chi2, level[some], alarms=share),
+        find_threshold(local, level[some], alarms=share),
+    )

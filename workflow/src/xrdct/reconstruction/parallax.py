@@ -1,0 +1,226 @@
+"""Linear reconstruction of thick samples: patterns without parallax in every voxel, block by block of ln tan 2θ."""
+
+import logging
+import time
+from itertools import pairwise
+
+import numba
+import numpy as np
+
+from ..errors import GeometryError
+from .arrays import Progress, without_progress
+from .cgls import cgls
+from .lntan import LnTanAxis, lntan_axis
+from .operator import ParallelBeam
+from .sirt import sirt
+from .tilted import TiltedBeam
+
+log = logging.getLogger(__name__)
+
+METHODS = {"sirt": (sirt, 60), "cgls": (cgls, 15)}
+"""Methods that take an operator which couples the channels, and how often they iterate when not told."""
+BLOCK = 256
+"""Bins of Y that are reconstructed at a time and kept; those around them that are needed too are thrown away."""
+NEGLIGIBLE = 1e-7
+"""Weights of the resampling below this share of the largest are left out; they fall by a factor of 4 per bin."""
+
+
+def reconstruct_with_parallax(
+    sinogram,
+    angles: np.ndarray,
+    *,
+    q: np.ndarray,
+    wavelength: float,
+    distance_mm: float,
+    step_mm: float,
+    cor: float | np.ndarray,
+    method: str = "sirt",
+    support: str = "circle",
+    iterations: int | None = None,
+    nonnegative: bool = False,
+    block: int = BLOCK,
+    progress: Progress = without_progress,
+) -> np.ndarray:
+    """Reconstruct every voxel's pattern as it would be measured on the rotation axis.
+
+    The sinogram is resampled to Y = ln tan 2θ (`lntan`), solved with the operator that knows of the tilt
+    (`TiltedBeam`), and the volume resampled back to q.
+
+    Parameters
+    ----------
+    sinogram
+        Shape (n_angles, n_positions, n_q), any unit. Only ``sinogram[..., start:stop]`` is asked for.
+    angles
+        Degrees, shape (n_angles,), 0–180 or 0–360.
+    q
+        Bin centres, 1/Å, evenly spaced, shape (n_q,).
+    wavelength
+        Å.
+    distance_mm
+        From the rotation axis to the detector along the beam.
+    step_mm
+        Between positions.
+    cor, support
+        As for `backend.reconstruct_blocks`.
+    method
+        A key of `METHODS`.
+    iterations
+        None: the method's usual number.
+    nonnegative
+        sirt: negative values are set to 0 after every step.
+    block
+        Bins of Y at a time: larger takes more memory and a little less time.
+    progress
+        Wraps the blocks and, inside each, the iterations.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_positions, n_positions, n_q), float32, in the sinogram's unit per voxel. Channels with a NaN are
+        bridged for their neighbours' sake and come out as NaN.
+
+    Raises
+    ------
+    GeometryError
+        If shapes differ, the centre lies outside the field, the distance is not a positive number, or the field is too
+        deep for it.
+    """
+    if method not in METHODS or support not in ("circle", "none") or (nonnegative and method != "sirt"):
+        raise ValueError(f"unknown method {method!r} or support {support!r}, or one that cannot be nonnegative")
+    n_angles, n_positions, n_q = sinogram.shape
+    if len(angles) != n_angles or len(q) != n_q:
+        raise GeometryError(f"{len(angles)} angles and {len(q)} bins for a sinogram of {sinogram.shape}")
+    check_distance(distance_mm)
+    axis = lntan_axis(q, wavelength=wavelength)
+    A = TiltedBeam(
+        angles,
+        n_positions,
+        cor,
+        pixel_over_distance=step_mm / distance_mm,
+        step=axis.step,
+        support=n_positions / 2 if support == "circle" else None,
+    )
+    solve, usual = METHODS[method]
+    options = {"iterations": iterations or usual, "progress": progress} | ({"nonnegative": True} if nonnegative else {})
+    _tell(A, axis, method, options["iterations"], block)
+    there, back = axis.from_q().astype(np.float32), axis.to_q().astype(np.float32)
+    volume = np.zeros((n_positions, n_positions, n_q), dtype=np.float32)
+    holes = np.zeros(n_q, dtype=bool)
+    margin = 2 * A.padding  # voxels of its bins are seen by all of their rays
+    for kept in progress(blocks(axis.n_bins, block)):
+        wanted = slice(max(0, kept.start - margin), min(axis.n_bins, kept.stop + margin))
+        data, missing = resampled(sinogram, there[wanted])
+        holes |= missing
+        first = A.padding + kept.start - wanted.start
+        part = solve(A, data, **options)[..., first : first + kept.stop - kept.start]
+        touched = _touched(back[:, kept].T)
+        volume[..., touched] += part @ back[touched, kept].T
+    if holes.any():
+        log.warning("%d of %d channels hold NaN in the sinogram and are NaN in the volume", holes.sum(), n_q)
+        volume[..., holes] = np.nan
+    return volume
+
+
+def distance_and_wavelength(geometry) -> dict[str, float]:
+    """``distance_mm`` along the beam and ``wavelength`` in Å of a pyFAI geometry (`io.poni.read_poni`).
+
+    A detector that is tilted by rot1 and rot2 meets the beam at dist / (cos rot1 cos rot2).
+
+    Raises
+    ------
+    GeometryError
+        If either is missing.
+    """
+    if not geometry.wavelength:
+        raise GeometryError("parallax needs the wavelength, which the geometry (.poni) does not hold; calibrate again")
+    distance = 1e3 * geometry.dist / (np.cos(geometry.rot1) * np.cos(geometry.rot2))
+    check_distance(distance)
+    return {"distance_mm": float(distance), "wavelength": float(1e10 * geometry.wavelength)}
+
+
+def check_distance(distance_mm: float | None) -> None:
+    """Refuse a distance that is none.
+
+    Raises
+    ------
+    GeometryError
+        If it is missing, not finite or not positive.
+    """
+    if distance_mm is None or not np.isfinite(distance_mm) or distance_mm <= 0:
+        raise GeometryError(
+            f"parallax needs the distance from sample to detector, found {distance_mm}; it is in the geometry (.poni) "
+            "that calibration wrote"
+        )
+
+
+def blocks(n: int, size: int) -> list[slice]:
+    """Slices that cover `n` bins in equal parts of at most `size`."""
+    edges = np.linspace(0, n, -(-n // size) + 1).round().astype(int).tolist()
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def resampled(sinogram, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bins of Y of a sinogram, (angle, position, bin), float32; which of the bins of q that went in hold a NaN."""
+    touched = _touched(weights)
+    part = np.array(sinogram[..., touched], dtype=np.float32)
+    missing = np.zeros(weights.shape[1], dtype=bool)
+    bad = ~np.isfinite(part).all(axis=(0, 1))
+    if bad.any():
+        part[..., bad] = _bridged(part, bad)
+        missing[touched] = bad
+    return part @ weights[:, touched].T, missing
+
+
+def _bridged(part: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """Channels that are `bad`, as a straight line between the nearest good ones; 0 where there are none."""
+    good = np.flatnonzero(~bad)
+    if not good.size:
+        return np.zeros((*part.shape[:2], bad.sum()), dtype=np.float32)
+    wanted = np.flatnonzero(bad)
+    right = np.searchsorted(good, wanted).clip(1, good.size - 1) if good.size > 1 else np.zeros(wanted.size, int)
+    low, high = good[right - (good.size > 1)], good[right]
+    share = ((wanted - low) / np.maximum(high - low, 1)).clip(0, 1).astype(np.float32)
+    return part[..., low] * (1 - share) + part[..., high] * share
+
+
+def _touched(weights: np.ndarray) -> slice:
+    """Columns between the first and last that weigh anything."""
+    heavy = np.flatnonzero(np.abs(weights).max(axis=0) > NEGLIGIBLE * np.abs(weights).max())
+    return slice(int(heavy[0]), int(heavy[-1]) + 1)
+
+
+def _tell(A: TiltedBeam, axis: LnTanAxis, method: str, iterations: int, block: int) -> None:
+    """What will be done, and about how long it will take, from the time of a few projections."""
+    log.info(
+        "%s with parallax on the CPU, %d threads: %d bins of ln tan 2theta, a ray climbs %.3g of them per pixel and %d "
+        "over half the field",
+        method,
+        numba.get_num_threads(),
+        axis.n_bins,
+        A.tilt,
+        A.padding - 2,
+    )
+    n_blocks = len(blocks(axis.n_bins, block))
+    bins = axis.n_bins + n_blocks * 4 * A.padding
+    seconds = 2 * iterations * seconds_per_projection(A) * bins
+    log.info(
+        "about %.3g minutes for %d iterations; %.2g GB of memory", seconds / 60, iterations, memory(A, axis, block)
+    )
+
+
+def seconds_per_projection(A: TiltedBeam, channels: int = 64) -> float:
+    """Time of one A or Aᵀ per bin of Y, from some of the angles; the least of three, for others may work here too."""
+    some = A.rows(slice(None, None, max(1, A.angles.size // (2 * numba.get_num_threads()))))
+    image, taken = some.constant_image(1, channels), []
+    for _ in range(4):  # the first compiles
+        started = time.perf_counter()
+        some @ image
+        taken.append(time.perf_counter() - started)
+    return min(taken[1:]) * A.angles.size / some.angles.size / channels
+
+
+def memory(A: ParallelBeam, axis: LnTanAxis, block: int) -> float:
+    """GB held at the most: the volume in q, and a block of images and sinograms of SIRT."""
+    bins = min(block, axis.n_bins) + 4 * A.padding
+    images, sinograms = A.n_pixels**2 * (bins + 2 * A.padding), A.angles.size * A.n_positions * bins
+    return 4e-9 * (A.n_pixels**2 * axis.q.size + 3 * images + 4 * sinograms)
