@@ -40,6 +40,12 @@ def test_planted_rotations_and_shifts_come_back_within_a_fifth_of_a_pixel(motion
     assert found.residual_px < 0.2
 
 
+def test_large_images_are_found_as_well_as_small_ones():
+    n, motion = 400, (-8.0, -21.0, 13.5)
+    found = register(roll(n, motion, seed=1), roll(n))
+    assert worst_place(found.motion, motion, n) < 0.2
+
+
 def test_the_stated_error_is_that_of_repeated_measurements():
     n, motion = 64, (2.0, 0.6, -1.3)
     found = [register(roll(n, motion, noise=0.5, seed=k), roll(n, noise=0.0), max_rotation_deg=3) for k in range(1, 17)]

@@ -164,6 +164,61 @@ def _run_simulate(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _declare_view(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s)")
+    parser.add_argument("--port", type=int, default=5006, help="on localhost (%(default)s; 0: any free one)")
+
+
+def _run_view(arguments: argparse.Namespace) -> int:
+    from .viewer.serve import open_server
+
+    server = open_server(arguments.store, port=arguments.port)
+    print(f"http://localhost:{server.port}/ (this machine only; Ctrl-C ends it)", flush=True)
+    try:
+        server.io_loop.start()
+    except KeyboardInterrupt:
+        server.stop()
+    return 0
+
+
+def _declare_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s)")
+    parser.add_argument("--to", choices=["csv", "tiff", "ome-zarr", "nexus"], required=True, help="form")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write to")
+
+
+def _run_export(arguments: argparse.Namespace) -> int:
+    from .io.exchange import export
+    from .io.tree import read_tree
+
+    for path in export(read_tree(arguments.store), arguments.to, arguments.output):
+        print(path)
+    return 0
+
+
+def _declare_cycler(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("log", metavar="FILE", help="BioLogic .mpt, or CSV")
+    parser.add_argument("--maker", default="plain", help="arbin, neware, or plain (%(default)s)")
+    parser.add_argument(
+        "--column", action="append", default=[], metavar="QUANTITY=NAME", help="time, voltage, current, cycle"
+    )
+
+
+def _run_cycler(arguments: argparse.Namespace) -> int:
+    from .cycler import capacities
+    from .errors import CyclerError
+    from .io.cycler import read_cycler
+
+    pairs = [one.partition("=") for one in arguments.column]
+    if not all(sign for _, sign, _ in pairs):
+        raise CyclerError("--column wants QUANTITY=NAME, for example voltage=Ewe/V")
+    log = read_cycler(arguments.log, maker=arguments.maker, columns={key: name for key, _, name in pairs})
+    print("cycle\tcharge_Ah\tdischarge_Ah\tefficiency")
+    for one in capacities(log):
+        print(f"{one.cycle}\t{one.charge_Ah:.4f}\t{one.discharge_Ah:.4f}\t{one.efficiency:.4f}")
+    return 0
+
+
 def _declare_schema(parser: argparse.ArgumentParser) -> None:
     path = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.json"
     parser.add_argument("-o", "--output", type=Path, default=path, metavar="FILE", help="(%(default)s)")
@@ -226,12 +281,15 @@ COMMANDS = {
     "calibrate": Command(
         "Find distance, beam centre and tilt from one calibrant frame.", _declare_calibrate, _run_calibrate
     ),
+    "cycler": Command("Capacity per cycle from the log of a cycler.", _declare_cycler, _run_cycler),
+    "export": Command("Write a beamtime's maps for other programs.", _declare_export, _run_export),
     "init": Command("Propose a scan table from a folder of raw data.", _declare_init, _run_init),
     "schema": Command("Export the JSON schema of the configuration.", _declare_schema, _run_schema),
     "simulate": Command(
         "Write the raw files of a simulated beamtime, with the truth.", _declare_simulate, _run_simulate
     ),
     "verify": Command("Compare stores with their manifests, value by value.", _declare_verify, _run_verify),
+    "view": Command("Look at a beamtime in the browser, on this machine only.", _declare_view, _run_view),
     "why": Command("Say what would run again, and because of which setting.", _declare_why, _run_why),
 }
 """Every subcommand by its name."""

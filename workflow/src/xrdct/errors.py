@@ -35,3 +35,7 @@ class FitError(XrdctError, ValueError):
 
 class AttenuationError(XrdctError, ValueError):
     """No attenuation map, or no transmission, can be made of what was given."""
+
+
+class CyclerError(XrdctError, ValueError):
+    """A cycler's log cannot be read, or does not cover the measurements."""

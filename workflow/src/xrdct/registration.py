@@ -19,6 +19,8 @@ from .errors import GeometryError
 
 BLURS = (4.0, 2.0, 1.0)
 """Widths (pixels) of the Gaussian filters of the stages from coarse to fine; noise of single voxels has no say."""
+COARSE = 128.0
+"""Larger images are shrunk to about this many pixels for the search over rotations."""
 REACH = 6
 """Differences farther apart than this (pixels) are independent of each other: the narrowest blur, twice."""
 TILES = 3
@@ -77,7 +79,13 @@ def register(moving: np.ndarray, fixed: np.ndarray, *, max_rotation_deg: float =
     if moving.shape != fixed.shape:
         raise GeometryError(f"maps of one shape are registered, found {moving.shape} and {fixed.shape}")
     moving, fixed = (_normalised(image) for image in (moving, fixed))
-    motion = _coarse(moving, fixed, max_rotation_deg)
+    factor = max(1.0, max(fixed.shape) / COARSE)
+    small_moving, small_fixed = (_shrunk(image, factor) for image in (moving, fixed))
+    motion = _coarse(small_moving, small_fixed, max_rotation_deg)
+    if factor > 1:
+        for blur in BLURS:
+            motion, _ = _refine(gaussian_filter(small_moving, blur), gaussian_filter(small_fixed, blur), motion)
+        motion = Motion(motion.rotation_deg, motion.shift_y_px * factor, motion.shift_x_px * factor)
     for blur in BLURS:
         motion, error = _refine(gaussian_filter(moving, blur), gaussian_filter(fixed, blur), motion)
     return Registration(motion, error, _residual(gaussian_filter(moving, 1.0), gaussian_filter(fixed, 1.0), motion))
@@ -105,6 +113,14 @@ def _normalised(image):
     if spread == 0:
         raise GeometryError("a map without any contrast cannot be registered; choose other phases")
     return (image - image.mean()) / spread
+
+
+def _shrunk(image, factor):
+    """The image with fewer, larger pixels about the same middle."""
+    if factor == 1:
+        return image
+    axes = [(np.arange(n // factor) - (n // factor - 1) / 2) * factor + (n - 1) / 2 for n in image.shape]
+    return map_coordinates(gaussian_filter(image, factor / 2), np.meshgrid(*axes, indexing="ij"), order=1)
 
 
 def _from_middle(shape):
