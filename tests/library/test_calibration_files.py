@@ -12,8 +12,9 @@ from xrdct.calibration import calibrate, detector_from
 from xrdct.cli import main
 from xrdct.config import Detector
 from xrdct.errors import StoreError
-from xrdct.io.calibration import FILES, read_profile, write_calibration
+from xrdct.io.calibration import FILES, write_calibration
 from xrdct.io.poni import read_poni
+from xrdct.io.profile import read_profile
 
 SETUP = Setup()
 

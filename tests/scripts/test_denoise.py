@@ -129,3 +129,16 @@ def test_a_killed_job_goes_on_to_the_same_volume(sinogram, tmp_path, monkeypatch
     assert not list((tmp_path / "killed").glob(".parts-*"))
     resumed = run(sinogram, tmp_path / "killed")
     np.testing.assert_array_equal(whole.intensity.values, resumed.intensity.values)
+
+
+def test_a_network_that_was_trained_on_this_sinogram_is_not_trained_again(sinogram, tmp_path, monkeypatch):
+    first = run(sinogram, tmp_path)
+
+    def never(self, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(denoise.Training, "run", never)
+    again = run(sinogram, tmp_path)
+    np.testing.assert_array_equal(first.intensity.values, again.intensity.values)
+    with pytest.raises(AssertionError, match="trained again"):
+        run(sinogram, tmp_path, seed=1)

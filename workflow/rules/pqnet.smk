@@ -45,6 +45,8 @@ rule pqnet_train:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=240,
         gpu=cfg.pqnet.gpu,
+        # Among the resources, because another folder is no reason to train again.
+        cache=cfg.pqnet.cache or "",
     params:
         cfg=canonical_json(pqnet_task | {"settings": cfg.pqnet.of_member()}),
         code=script_hash("pqnet_train"),

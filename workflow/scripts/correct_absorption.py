@@ -23,8 +23,8 @@ from xrdct.errors import AttenuationError
 from xrdct.fit.model import PatternModel
 from xrdct.fit.parallax import parallax_width
 from xrdct.fit.phase_set import load_phase_set
-from xrdct.io.calibration import read_profile
 from xrdct.io.poni import read_poni
+from xrdct.io.profile import read_profile
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
 from xrdct.reconstruction.backend import reconstruct

@@ -108,7 +108,11 @@ def schedule_of(settings):
 
 
 def trained(training, network_file, *, key):
-    """The network, trained to the end; a training of the same key that was killed goes on."""
+    """The network, trained to the end; one that was trained before is taken, and a training that was killed goes on."""
+    state = read_training(network_file, key=key)
+    if state is not None:
+        log.info("the network in %s was trained on this very sinogram", network_file)
+        return network_from(state, device=best_device())
     partial = Path(network_file).with_name(f".{Path(network_file).name}.growing")
     state = read_training(partial, key=key)
     if state is not None:

@@ -9,8 +9,8 @@ from xrdct.config import PhaseSetSettings
 from xrdct.errors import GeometryError
 from xrdct.figures import save_figure
 from xrdct.fit.phase_set import load_phase_set
-from xrdct.io.calibration import read_profile
 from xrdct.io.poni import read_poni
+from xrdct.io.profile import read_profile
 from xrdct.io.store import read_store, replaced_when_whole
 from xrdct.logbook import logbook
 from xrdct.parallax import diagnose, sample_radius

@@ -14,9 +14,9 @@ from xrdct.fit.dataset import UNITS, channel_noise, fit_dataset, map_coords
 from xrdct.fit.model import PatternModel
 from xrdct.fit.parallax import parallax_width
 from xrdct.fit.phase_set import load_phase_set
-from xrdct.io.calibration import read_profile
 from xrdct.io.poni import read_poni
 from xrdct.io.pqnet import read_ensemble
+from xrdct.io.profile import read_profile
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
 from xrdct.pqnet.inference import predict_volume

@@ -7,8 +7,8 @@ import torch
 
 from xrdct.config import PhaseSetSettings, PqNet
 from xrdct.denoise.unet import best_device
-from xrdct.io.calibration import read_profile
 from xrdct.io.pqnet import read_key, read_member, write_ensemble
+from xrdct.io.profile import read_profile
 from xrdct.io.store import replaced_when_whole, write_json
 from xrdct.logbook import logbook
 from xrdct.pqnet.ensemble import make_ensemble

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 from xrdct.config import PhaseSetSettings, PqNet
-from xrdct.io.calibration import read_profile
+from xrdct.io.profile import read_profile
 from xrdct.io.store import write_store
 from xrdct.logbook import logbook, progress
 from xrdct.pqnet.library import BLOCK, stream_library

@@ -11,8 +11,8 @@ import torch
 
 from xrdct.config import PhaseSetSettings, PqNet
 from xrdct.denoise.unet import best_device
-from xrdct.io.calibration import read_profile
 from xrdct.io.pqnet import read_training, write_member, write_training
+from xrdct.io.profile import read_profile
 from xrdct.io.store import read_store, replaced_when_whole
 from xrdct.logbook import logbook, progress
 from xrdct.pqnet.task import grid_of, make_task, make_training
@@ -92,6 +92,6 @@ if __name__ == "__main__":
             code=snakemake.params.code,
             library=snakemake.input.get("library"),
             # No parameter of the rule: where networks are kept changes none of them.
-            cache=snakemake.config.get("pqnet", {}).get("cache"),
+            cache=snakemake.resources.get("cache") or None,
             **json.loads(snakemake.params.cfg),
         )

@@ -14,9 +14,9 @@ from xrdct.fit.maps import VoxelFit, fit_volume
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.fit.solve import FitResult
-from xrdct.io.calibration import read_profile
 from xrdct.io.checkpoint import Checkpoint
 from xrdct.io.poni import read_poni
+from xrdct.io.profile import read_profile
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
 from xrdct.reconstruction.parallax import distance_and_wavelength

@@ -13,8 +13,8 @@ from ..evolution import evolve, to_table
 from ..fit.model import PatternModel
 from ..fit.phase_set import load_phase_set
 from ..fit.solve import fit_patterns
-from ..io.calibration import read_profile
 from ..io.masks import write_mask
+from ..io.profile import read_profile
 from ..io.store import read_store
 from ..io.tree import read_tree
 from ..registration import Motion
