@@ -187,3 +187,27 @@ def test_a_fit_that_contradicts_itself_is_refused(fit, message):
 def test_a_misspelt_key_of_a_phase_is_named_with_its_place():
     found = problems(fit={"phase_set": SET | {"phases": [CU | {"fre": {}}]}})
     assert found[0].startswith("config.yaml: fit.phase_set.phases.0.fre: unknown key")
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"absorption": {"correct": True, "factor": "given", "given_factor": 1.0}},
+            r"absorption\.correct needs .* fit",
+        ),
+        (
+            {"absorption": {"correct": True, "factor": "transmission"}, "fit": {"preset": "nca-8"}},
+            r"name the counter of the direct beam in raw\.transmitted",
+        ),
+        (
+            {"absorption": {"correct": True, "casing": {"phase": "Ti", "thickness_mm": 1}}, "fit": {"preset": "nca-8"}},
+            r"absorption\.casing: 'Ti' is no phase of the fit \(NCA, ",
+        ),
+        ({"absorption": {"correct": True}, "fit": {"preset": "nca-8"}}, r"give casing\.phase and casing\.thickness_mm"),
+        ({"denoise": {"apply": True}}, r"set integrate\.groups to 4, or denoise\.split to thinning"),
+    ],
+)
+def test_stages_that_lack_what_they_need_are_refused(sections, message):
+    with pytest.raises(ConfigError, match=message):
+        validate(settings(**sections))

@@ -151,6 +151,16 @@ class Config(Section):
         names = [phase.name for phase in chosen.phases]
         if casing is not None and casing.phase not in names:
             raise ValueError(f"absorption.casing: {casing.phase!r} is no phase of the fit ({', '.join(names)})")
+        if self.absorption.factor == "transmission" and self.raw.transmitted is None:
+            raise ValueError(
+                "absorption.factor is transmission: name the counter of the direct beam in raw.transmitted"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _denoising_has_parts(self):
+        if self.denoise.apply and self.denoise.split == "pixel" and self.integrate.groups < 2:
+            raise ValueError("denoise.split is pixel: set integrate.groups to 4, or denoise.split to thinning")
         return self
 
     @model_validator(mode="after")
