@@ -25,6 +25,7 @@ def logbook(path: str | Path) -> Iterator[None]:
     to_terminal.setFormatter(logging.Formatter(f"{path.stem}: %(levelname)s: %(message)s"))
     to_terminal.setLevel(logging.WARNING)
     logger = logging.getLogger("xrdct")
+    before = logger.level
     logger.setLevel(logging.INFO)
     for handler in (to_file, to_terminal):
         logger.addHandler(handler)
@@ -43,6 +44,7 @@ def logbook(path: str | Path) -> Iterator[None]:
         logger.exception("the job ended early")
         raise
     finally:
+        logger.setLevel(before)
         for handler in (to_file, to_terminal):
             logger.removeHandler(handler)
             handler.close()
