@@ -128,7 +128,7 @@ def zigzag_of(opened, subsets, inside):
 
 def acquired_totals(data, inside):
     """Sums per frame in the order of acquisition, per monitor, without the mean of each line's two ends."""
-    frames = total(data.intensity.values, inside)
+    frames = total(read_once(data.intensity), inside)
     monitor = data.monitor.values
     frames = np.where(data.valid.values, frames / (1 if np.isnan(monitor).all() else monitor), np.nan)
     return frames - np.nanmean(frames[:, [0, -1]], axis=1, keepdims=True)
@@ -157,15 +157,23 @@ def to_subset(data, row, all_subsets, settings, group):
         columns = columns_from_translation(translation, step=row["step_mm"], origin=origin)
     if settings["mirrored"]:
         columns = n_points - 1 - columns
+    whole = group is None
+    variance = read_once(data.sem) ** 2
     return SubsetPatterns(
-        intensity=(data.intensity if group is None else data.group_intensity.isel(group=group)).values,
-        variance=data.sem.values**2,
+        intensity=read_once(data.intensity if whole else data.group_intensity.isel(group=group)),
+        # A group has its share of the pixels, and so of the counts.
+        variance=variance if whole else variance * data.sizes["group"],
         columns=columns,
         angles=line_angles(data, row),
         monitor=np.ones((n_lines, n_points)) if np.isnan(monitor).all() else monitor,
         valid=data.valid.values,
         transmitted=data.transmitted.values if "transmitted" in data else None,
     )
+
+
+def read_once(values):
+    """An array of a store that is not kept in memory: xarray would hold every one that was looked at."""
+    return values.copy(deep=False).values
 
 
 def rough_alignment(sinogram, inside, settings):
