@@ -24,6 +24,9 @@ from xrdct.zingers import remove_zingers
 UNDECIDED = 1.3
 """Noise alone makes one of the two ways of reading a scan fit better by a tenth or two."""
 
+MOST_UNEQUAL = 10.0
+"""A beam that refills does not change tenfold between the subsets of a scan; an amplifier does."""
+
 log = logging.getLogger("xrdct.assemble")
 
 
@@ -31,6 +34,7 @@ def main(pattern_stores, pattern_manifests, store, manifest, quality, *, subsets
     opened = [read_store(path, "patterns") for path in pattern_stores]
     for path, data in zip(pattern_stores, opened, strict=True):
         refuse_partial_records(path, data)
+    refuse_unequal_monitors(pattern_stores, opened)
     q, inside = opened[0].q.values, q_range(opened[0].q.values, settings["cor_q"])
     subsets = [row | {"zigzag": way} for row, way in zip(subsets, zigzag_of(opened, subsets, inside), strict=True)]
     sinogram = merge_subsets(as_acquired(opened, subsets, settings))
@@ -88,6 +92,28 @@ def refuse_partial_records(path, data):
                 f"{path}: {missing.sum()} of {missing.size} values of raw.{name} are missing (first: line {line}, "
                 f"point {point}); set raw.{name} to null to take the table's"
             )
+
+
+def refuse_unequal_monitors(paths, opened):
+    """One counter at one gain for the whole scan: subsets are brought to one intensity by it."""
+    means = np.array([positive_mean(data.monitor.values) for data in opened])
+    recorded = np.isfinite(means)
+    if recorded.any() and not recorded.all():
+        raise RawDataError(
+            f"{paths[int(recorded.argmin())]}: no monitor reading above 0, other subsets have one; check raw.monitor, or "
+            "set it to null"
+        )
+    if recorded.all() and means.max() > MOST_UNEQUAL * means.min():
+        raise RawDataError(
+            f"the monitor reads {means.max():.3g} on average in {paths[int(means.argmax())]} and {means.min():.3g} in "
+            f"{paths[int(means.argmin())]}: another counter, or another gain; set raw.monitor to null"
+        )
+
+
+def positive_mean(monitor):
+    """Mean of the readings above 0; NaN without any."""
+    usable = monitor[np.isfinite(monitor) & (monitor > 0)]
+    return usable.mean() if usable.size else np.nan
 
 
 def q_range(q, limits):
