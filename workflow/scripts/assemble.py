@@ -100,8 +100,8 @@ def refuse_unequal_monitors(paths, opened):
     recorded = np.isfinite(means)
     if recorded.any() and not recorded.all():
         raise RawDataError(
-            f"{paths[int(recorded.argmin())]}: no monitor reading above 0, other subsets have one; check raw.monitor, or "
-            "set it to null"
+            f"{paths[int(recorded.argmin())]}: no monitor reading above 0, other subsets have one; "
+            "check raw.monitor, or set it to null"
         )
     if recorded.all() and means.max() > MOST_UNEQUAL * means.min():
         raise RawDataError(
