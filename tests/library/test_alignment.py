@@ -227,6 +227,19 @@ class TestSubsets:
         # 200 values know their own spread to 5 %; the weights are estimated from the same data, which costs some more.
         assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(1.0, abs=0.3)
 
+    @pytest.mark.parametrize("noise", [0.2, 0.6])
+    def test_the_standard_errors_know_of_strong_noise(self, noise):
+        """Noise makes the derivatives large; taken for the sample's they promised errors three to thirty times less."""
+        errors = []
+        for seed in range(16):
+            found = find_alignment(*scan_of(seed, noise=noise, absorption=1.0))
+            off = np.array([found.backlash - 0.3, *(found.shift - [-0.08, -0.02, 0.03, 0.07])[:3], found.cor - COR])
+            errors.append(off / [found.backlash_err, *found.shift_err[:3], found.cor_err])
+        spread = np.sqrt(np.mean(np.square(errors), axis=0))
+        # 64 values know their own spread to 9 %; the axis' own error is at the safe side.
+        assert np.sqrt(np.mean(spread[:4] ** 2)) == pytest.approx(1.0, abs=0.35)
+        assert 0.2 < spread[4] < 1.3
+
     def test_a_known_axis_is_kept_and_the_rest_found(self):
         found = find_alignment(*scan_of(3, noise=0.01), cor=COR)
         assert (found.cor, found.cor_err) == (COR, 0.0)
