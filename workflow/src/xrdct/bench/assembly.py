@@ -118,7 +118,11 @@ def on_sinogram(frames: np.ndarray, truth: xr.Dataset) -> np.ndarray:
 
 
 def air(folder: Path, airless: Path, scan: str) -> list[Mark]:
-    """What the air leaves in the mean pattern, with the transmission that was recorded and without."""
+    """What the air leaves in the mean pattern, with the transmission that was recorded and without.
+
+    A trimmed mean of few counts lies below the mean, less so where air adds counts: peaks of the two simulations differ
+    by that, whatever assembly does (with ``estimator: mean`` and no hot pixels the rms is 0.8 %).
+    """
     expected = mean_pattern(sinogram_of(airless, scan))
     with tempfile.TemporaryDirectory(prefix="xrdct-bench-") as name:
         without = assembled(Path(name), folder, scan, lambda data, _: data.drop_vars("transmitted"))
@@ -131,7 +135,9 @@ def air(folder: Path, airless: Path, scan: str) -> list[Mark]:
         name = f"{scan}: air residual of the mean pattern, {how}"
         rows += [
             at_most(name, 1, abs(left.mean()), "%") if pattern is not blind else reported(name, abs(left.mean()), "%"),
-            reported(f"{scan}: the same, rms over q, noise included", np.sqrt(np.mean(left**2)), "%"),
+            reported(
+                f"{scan}: the same, rms over q, with what trimming few counts does", np.sqrt(np.mean(left**2)), "%"
+            ),
         ]
     return rows
 
