@@ -265,6 +265,30 @@ def _run_why(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _declare_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", nargs="?", type=Path, default="config/config.yaml", help="(%(default)s)")
+    parser.add_argument("--cores", type=_COUNT, default=os.cpu_count(), metavar="N", help="cores (%(default)s)")
+    parser.add_argument(
+        "--rates", type=Path, metavar="FOLDER", help="working folder of a finished run (without: the demo's rates)"
+    )
+
+
+def _run_plan(arguments: argparse.Namespace) -> int:
+    from .config import load
+    from .cost import not_measured, plan
+    from .cost_table import as_text
+    from .io.rates import measured_rates, read_rates
+    from .scans import read_scans
+
+    config = load(arguments.config)
+    rates = measured_rates(arguments.rates) if arguments.rates else read_rates()
+    rows = read_scans(arguments.config.parent / config.scans)
+    print(as_text(plan(config, rows, rates), cores=arguments.cores, origin=rates["origin"]))
+    for rule in not_measured(config, rates):
+        print(f"note: {rule} was not run where the rates come from; its cost is NOT in the sums")
+    return 0
+
+
 def _declare_beamtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default="config/config.yaml", metavar="CONFIG", help="(%(default)s)")
     parser.add_argument(
@@ -284,6 +308,7 @@ COMMANDS = {
     "cycler": Command("Capacity per cycle from the log of a cycler.", _declare_cycler, _run_cycler),
     "export": Command("Write a beamtime's maps for other programs.", _declare_export, _run_export),
     "init": Command("Propose a scan table from a folder of raw data.", _declare_init, _run_init),
+    "plan": Command("Say what a beamtime will cost: hours, terabytes, files.", _declare_plan, _run_plan),
     "schema": Command("Export the JSON schema of the configuration.", _declare_schema, _run_schema),
     "simulate": Command(
         "Write the raw files of a simulated beamtime, with the truth.", _declare_simulate, _run_simulate

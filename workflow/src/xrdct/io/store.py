@@ -10,6 +10,7 @@ import hashlib
 import json
 import subprocess
 import warnings
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -345,9 +346,21 @@ def write_manifest(content, store, manifest, kind):
         partial.write_text(text + "\n", encoding="utf-8")
 
 
+def chunks_of_array(dims, shape, kind) -> tuple[int, ...]:
+    """Chunk lengths of a variable in a store of a kind."""
+    return tuple(min(n, CHUNKS[kind].get(dim, n)) for dim, n in zip(dims, shape, strict=True))
+
+
+def files_of_array(dims, shape, kind) -> int:
+    """How many files hold the values of a variable in a store of a kind: shards, or chunks where there are none."""
+    encoding = _encoding(dims, shape, kind)
+    lengths = encoding.get("shards", encoding["chunks"])
+    return prod(-(-n // length) for n, length in zip(shape, lengths, strict=True))
+
+
 def _encoding(dims, shape, kind):
     """How a variable lies on disk: chunks, and shards where a file holds several chunks."""
-    chunks = tuple(min(n, CHUNKS[kind].get(dim, n)) for dim, n in zip(dims, shape, strict=True))
+    chunks = chunks_of_array(dims, shape, kind)
     # A chunk that was never written reads as the fill value without a word: write all, so that a missing one shows.
     # zstd's own checksum: a damaged chunk is an error for whoever reads it next, not other numbers.
     encoding = {"chunks": chunks, "write_empty_chunks": True, "compressors": (ZstdCodec(level=0, checksum=True),)}

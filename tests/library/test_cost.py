@@ -1,0 +1,91 @@
+"""What a beamtime will cost follows from measured rates, and files from the stores' own rules."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from raw_files import subset_row
+
+from support import REPOSITORY
+from xrdct.cli import main
+from xrdct.config import load
+from xrdct.cost import START_S, not_measured, plan, rule_rates, size_of
+from xrdct.io.rates import measured_rates, read_rates
+from xrdct.io.store import FORMS, files_of_array, write_store
+from xrdct.scans import read_scans
+
+DEMO = REPOSITORY / "config" / "demo"
+CONFIG, ROWS = load(DEMO / "config.yaml"), read_scans(DEMO / "scans.tsv")
+PAPER = [subset_row(k, n_projections=100, n_positions=637) for k in (1, 2, 3, 4)]
+
+
+def seconds(planned, rule):
+    return next(step.cpu_s for step in planned.rules if step.name == rule)
+
+
+def volume(n=70, q=5):
+    values = np.random.default_rng(0).random((n, n, q), dtype=np.float32)
+    coords = {name: (name, np.arange(k, dtype=float), {"units": "1"}) for name, k in (("y", n), ("x", n), ("q", q))}
+    return xr.Dataset({"intensity": (FORMS["volume"]["intensity"], values, {"units": "1"})}, coords)
+
+
+def test_the_files_of_an_array_are_those_that_a_store_has(tmp_path):
+    write_store(volume(), tmp_path / "v.zarr", tmp_path / "v.json", kind="volume", settings={}, inputs={})
+    found = [path for path in (tmp_path / "v.zarr" / "intensity").rglob("*") if path.is_file()]
+    assert files_of_array(("y", "x", "q"), (70, 70, 5), "volume") == len(found) - 1 == 4  # 2 x 2 chunks of 64
+
+
+def test_a_run_is_predicted_from_its_own_rates():
+    size = size_of(CONFIG, ROWS)
+    times = {"integrate": {"jobs": 8, "cpu_s": 40.0}, "fit": {"jobs": 4, "cpu_s": 30.0}}
+    rates = read_rates() | {"rules": rule_rates(times, size)}
+    planned = plan(CONFIG, ROWS, rates)
+    assert [(step.jobs, pytest.approx(step.cpu_s)) for step in planned.rules] == [(8, 40.0), (4, 30.0)]
+    assert planned.hours(2) == pytest.approx(70 / 3600 / 2)
+
+
+def test_twice_the_frames_cost_twice_the_integration_beyond_its_start():
+    rates = read_rates()
+    double = [row.model_copy(update={"n_projections": 2 * row.n_projections}) for row in ROWS]
+    once, twice = (seconds(plan(CONFIG, rows, rates), "integrate") for rows in (ROWS, double))
+    start = len(ROWS) * min(START_S, rates["rules"]["integrate"]["start_s"])
+    assert twice - start == pytest.approx(2 * (once - start), rel=1e-3)  # the shipped rates have four digits
+
+
+def test_a_stage_that_is_off_costs_nothing_and_one_never_measured_is_named():
+    rates = read_rates()
+    off = CONFIG.model_copy(update={"denoise": CONFIG.denoise.model_copy(update={"apply": False})})
+    assert "denoise" not in {step.name for step in plan(off, ROWS, rates).rules}
+    rates["rules"].pop("denoise")
+    assert not_measured(off, rates) == []
+    assert not_measured(CONFIG, rates) == ["denoise"]
+
+
+def test_a_scan_of_the_papers_size_with_the_demos_bins_makes_fewer_than_2000_files():
+    assert plan(CONFIG, PAPER, read_rates()).files_per_scan < 2000
+
+
+def test_rates_are_read_off_a_finished_folder(tmp_path):
+    store = tmp_path / "results" / ROWS[0].scan / "reconstruct" / "first" / "volume"
+    store.parent.mkdir(parents=True)
+    write_store(volume(), f"{store}.zarr", f"{store}.json", kind="volume", settings={}, inputs={})
+    table, settings = [row.model_dump(mode="json") for row in ROWS], CONFIG.model_dump(mode="json")
+    record = {"machine": "m", "xrdct": "1", "git_revision": "r", "configuration": settings, "table": table}
+    (tmp_path / "results" / "run.json").write_text(json.dumps(record))
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "calibrate.tsv").write_text("s\tcpu_time\tmax_rss\n3.0\t2.5\t9.0\n")
+    rates = measured_rates(tmp_path)
+    assert rates["rules"]["calibrate"] == {"jobs": 1, "start_s": 2.0, "cpu_s_per_unit": 0.5}
+    arrays = rates["stores"]["reconstruct/first/volume"]["arrays"]
+    assert arrays["intensity"]["shape"] == [70, 70, 5]
+    assert not arrays["intensity"]["whole"]
+    assert rates["other_files"] == 1  # the manifest
+
+
+def test_the_command_says_hours_terabytes_files_and_where_the_rates_are_from(capsys, tmp_path):
+    assert main(["plan", str(DEMO / "config.yaml"), "--cores", "2"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in (" h on 2 cores", " TB", "files: ", "rates: the demo beamtime"))
+    assert main(["plan", str(DEMO / "config.yaml"), "--rates", str(tmp_path)]) == 2
+    assert "written when a run has finished" in capsys.readouterr().err
