@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from xrdct.bench import first_way, marks
@@ -56,3 +57,14 @@ def test_stage_records_add_up_over_jobs(tmp_path):
     records = first_way.stage_records(tmp_path)
     assert records["integrate"] == {"s": 3.5, "max_rss": 300.0}
     assert records["map_windows"]["s"] == 0.5
+
+
+def test_figures_of_any_number_type_are_written(tmp_path):
+    found = [
+        marks.at_most("a", 3, np.float32(2.5)),
+        marks.at_least("b", 1, np.int64(4)),
+        marks.reported("c", np.float32(0.5)),
+    ]
+    marks.write_summary(marks.summary("x", found, device="CPU"), tmp_path / "x.json")
+    stored = json.loads((tmp_path / "x.json").read_text())["marks"]
+    assert [mark["measured"] for mark in stored.values()] == [2.5, 4, 0.5]

@@ -108,8 +108,25 @@ class TestCentreOfRotation:
             axis_of(projections_of(discs(), angles, 59), angles)
 
     def test_a_scan_without_signal_is_refused(self):
-        with pytest.raises(GeometryError, match="no signal above the air"):
+        with pytest.raises(GeometryError, match="181 of 181 projections have no signal above the air"):
             axis_of(np.zeros((181, 120)), HALF_TURN)
+
+    def test_a_few_lines_without_beam_do_not_stop_it(self):
+        projections = projections_of(discs(), HALF_TURN, 57.3)
+        projections[[20, 21, 90]] = 0
+        assert axis_of(projections, HALF_TURN) == pytest.approx(57.3, abs=0.02)
+
+    @pytest.mark.parametrize("cor", [-0.5, 120.0])
+    def test_a_given_centre_outside_the_field_is_refused(self, cor):
+        one = np.ones(181, int)
+        with pytest.raises(GeometryError, match=r"assemble\.cor = .* lies outside the field of 120 columns"):
+            find_alignment(projections_of(discs(), HALF_TURN, 57.3), HALF_TURN, one, one, cor=cor)
+
+    def test_a_given_centre_of_a_scan_in_one_piece_needs_no_lines(self):
+        one = np.ones(3, int)
+        found = find_alignment(np.ones((3, 20)), np.array([0.0, 60.0, 120.0]), one, one, cor=9.25)
+        assert (found.cor, found.cor_err, found.backlash) == (9.25, 0.0, None)
+        assert found.offsets(one, one).tolist() == [0, 0, 0]
 
     def test_a_sample_at_the_edge_of_the_field_is_refused(self):
         with pytest.raises(GeometryError, match="not all of it in the field"):
@@ -209,6 +226,19 @@ class TestSubsets:
             errors.append(off / [found.cor_err, found.backlash_err, *found.shift_err[:3]])
         # 200 values know their own spread to 5 %; the weights are estimated from the same data, which costs some more.
         assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(1.0, abs=0.3)
+
+    @pytest.mark.parametrize("noise", [0.2, 0.6])
+    def test_the_standard_errors_know_of_strong_noise(self, noise):
+        """Noise makes the derivatives large; taken for the sample's they promised errors three to thirty times less."""
+        errors = []
+        for seed in range(16):
+            found = find_alignment(*scan_of(seed, noise=noise, absorption=1.0))
+            off = np.array([found.backlash - 0.3, *(found.shift - [-0.08, -0.02, 0.03, 0.07])[:3], found.cor - COR])
+            errors.append(off / [found.backlash_err, *found.shift_err[:3], found.cor_err])
+        spread = np.sqrt(np.mean(np.square(errors), axis=0))
+        # 64 values know their own spread to 9 %; the axis' own error is at the safe side.
+        assert np.sqrt(np.mean(spread[:4] ** 2)) == pytest.approx(1.0, abs=0.35)
+        assert 0.2 < spread[4] < 1.3
 
     def test_a_known_axis_is_kept_and_the_rest_found(self):
         found = find_alignment(*scan_of(3, noise=0.01), cor=COR)

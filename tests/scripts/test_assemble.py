@@ -71,6 +71,50 @@ def test_a_bad_frame_is_filled_marked_and_told(tmp_path, caplog):
     assert "1 of 3360 frames are bad" in caplog.text
 
 
+def test_a_line_without_beam_is_taken_from_its_neighbours_though_the_monitor_went_on(tmp_path):
+    broken = patterns_of(0)
+    broken.intensity[4] = 0
+    found = run(tmp_path, [broken, patterns_of(1)])
+    assert np.flatnonzero(found.repaired.values.all(axis=1)).tolist() == [8]
+    assert found.repaired.values.sum() == 42
+    # Linear interpolation over 4.5°, in which the blob moves by half of its width at most.
+    assert np.abs(found.intensity.values - truth_sinogram()).max() < 0.1 * truth_sinogram().max()
+    assert found.attrs["cor"] == pytest.approx(20.6, abs=0.05)
+
+
+def test_channels_that_no_frame_sees_stay_nan_and_disturb_nothing(tmp_path, caplog):
+    datasets = [patterns_of(k) for k in (0, 1)]
+    for data in datasets:
+        data.intensity[..., 1], data.sem[..., 1] = np.nan, np.nan
+    found = run(tmp_path, datasets)
+    assert np.isnan(found.intensity.values[..., 1]).all()
+    np.testing.assert_allclose(found.intensity.values[..., ::2], truth_sinogram()[..., ::2], atol=1e-2)  # as above
+    assert not found.repaired.any()
+    assert "1 of 3 q bins are NaN in every frame" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [
+        (np.nan, r"p1\.zarr: no monitor reading above 0, other subsets have one; .*raw\.monitor"),
+        (1e6, r"the monitor reads 1e\+06 on average in .*p1\.zarr and 1 in .*p0\.zarr: .*another gain"),
+    ],
+)
+def test_a_subset_with_another_monitor_than_the_others_is_named(tmp_path, reading, message):
+    other = patterns_of(1)
+    other["monitor"] = other.monitor * reading
+    with pytest.raises(RawDataError, match=message):
+        run(tmp_path, [patterns_of(0), other])
+
+
+def test_a_few_lines_are_assembled_where_the_centre_is_given_and_nothing_else_asked(tmp_path):
+    few = patterns_of(0).isel(line=slice(0, 3))
+    found = run(tmp_path, [few], subsets=rows()[:1], settings=SETTINGS | {"cor": 20.6, "align": False})
+    assert found.attrs["cor"] == 20.6
+    expected = truth_sinogram()[:6:2] * few.monitor.values.mean()  # counts at the mean monitor
+    np.testing.assert_allclose(found.intensity.values, expected, atol=1e-2)  # as above
+
+
 def test_zigzag_is_seen_in_the_frames_where_nobody_says(tmp_path):
     found = run(tmp_path, [patterns_of(k, recorded=False) for k in (0, 1)], subsets=rows(zigzag="auto"))
     np.testing.assert_allclose(found.intensity.values, truth_sinogram(), atol=1e-2)  # as above
@@ -143,6 +187,21 @@ def test_groups_of_pixels_are_treated_as_the_whole_is(tmp_path):
     assert found.group_intensity.dims == ("angle", "position", "group", "q")
     for k, share in enumerate((0.95, 1.05)):
         np.testing.assert_allclose(found.group_intensity.values[:, :, k], share * found.intensity.values, atol=1e-2)
+
+
+def test_the_noise_of_a_group_is_that_of_its_share_of_the_pixels(tmp_path, caplog):
+    """Four groups with a quarter of the counts each: their air has one shape, as that of the whole has."""
+    rng, datasets = np.random.default_rng(0), []
+    for k in (0, 1):
+        data = patterns_of(k)
+        counts = rng.poisson(np.repeat(data.intensity.values[:, :, None] / 4, 4, axis=2))
+        data["group_intensity"] = (("line", "point", "group", "q"), (4 * counts).astype("f4"), {"units": "counts"})
+        data["intensity"] = (data.intensity.dims, counts.sum(axis=2).astype("f4"), {"units": "counts"})
+        datasets.append(data)
+    with caplog.at_level("INFO"):
+        run(tmp_path, datasets, settings=SETTINGS | {"air_positions": 4})
+    assert caplog.text.count("air: one shape for all projections") == 5
+    assert "each projection has its own shape" not in caplog.text
 
 
 def test_no_count_of_one_group_reaches_another(tmp_path):

@@ -24,6 +24,9 @@ from xrdct.zingers import remove_zingers
 UNDECIDED = 1.3
 """Noise alone makes one of the two ways of reading a scan fit better by a tenth or two."""
 
+MOST_UNEQUAL = 10.0
+"""A beam that refills does not change tenfold between the subsets of a scan; an amplifier does."""
+
 log = logging.getLogger("xrdct.assemble")
 
 
@@ -31,6 +34,7 @@ def main(pattern_stores, pattern_manifests, store, manifest, quality, *, subsets
     opened = [read_store(path, "patterns") for path in pattern_stores]
     for path, data in zip(pattern_stores, opened, strict=True):
         refuse_partial_records(path, data)
+    refuse_unequal_monitors(pattern_stores, opened)
     q, inside = opened[0].q.values, q_range(opened[0].q.values, settings["cor_q"])
     subsets = [row | {"zigzag": way} for row, way in zip(subsets, zigzag_of(opened, subsets, inside), strict=True)]
     sinogram = merge_subsets(as_acquired(opened, subsets, settings))
@@ -90,6 +94,28 @@ def refuse_partial_records(path, data):
             )
 
 
+def refuse_unequal_monitors(paths, opened):
+    """One counter at one gain for the whole scan: subsets are brought to one intensity by it."""
+    means = np.array([positive_mean(data.monitor.values) for data in opened])
+    recorded = np.isfinite(means)
+    if recorded.any() and not recorded.all():
+        raise RawDataError(
+            f"{paths[int(recorded.argmin())]}: no monitor reading above 0, other subsets have one; "
+            "check raw.monitor, or set it to null"
+        )
+    if recorded.all() and means.max() > MOST_UNEQUAL * means.min():
+        raise RawDataError(
+            f"the monitor reads {means.max():.3g} on average in {paths[int(means.argmax())]} and {means.min():.3g} in "
+            f"{paths[int(means.argmin())]}: another counter, or another gain; set raw.monitor to null"
+        )
+
+
+def positive_mean(monitor):
+    """Mean of the readings above 0; NaN without any."""
+    usable = monitor[np.isfinite(monitor) & (monitor > 0)]
+    return usable.mean() if usable.size else np.nan
+
+
 def q_range(q, limits):
     """Which bins are summed where only totals are looked at."""
     inside = np.ones(q.size, bool) if limits is None else (q >= limits[0]) & (q <= limits[1])
@@ -128,7 +154,7 @@ def zigzag_of(opened, subsets, inside):
 
 def acquired_totals(data, inside):
     """Sums per frame in the order of acquisition, per monitor, without the mean of each line's two ends."""
-    frames = total(data.intensity.values, inside)
+    frames = total(read_once(data.intensity), inside)
     monitor = data.monitor.values
     frames = np.where(data.valid.values, frames / (1 if np.isnan(monitor).all() else monitor), np.nan)
     return frames - np.nanmean(frames[:, [0, -1]], axis=1, keepdims=True)
@@ -157,15 +183,23 @@ def to_subset(data, row, all_subsets, settings, group):
         columns = columns_from_translation(translation, step=row["step_mm"], origin=origin)
     if settings["mirrored"]:
         columns = n_points - 1 - columns
+    whole = group is None
+    variance = read_once(data.sem) ** 2
     return SubsetPatterns(
-        intensity=(data.intensity if group is None else data.group_intensity.isel(group=group)).values,
-        variance=data.sem.values**2,
+        intensity=read_once(data.intensity if whole else data.group_intensity.isel(group=group)),
+        # A group has its share of the pixels, and so of the counts.
+        variance=variance if whole else variance * data.sizes["group"],
         columns=columns,
         angles=line_angles(data, row),
         monitor=np.ones((n_lines, n_points)) if np.isnan(monitor).all() else monitor,
         valid=data.valid.values,
         transmitted=data.transmitted.values if "transmitted" in data else None,
     )
+
+
+def read_once(values):
+    """An array of a store that is not kept in memory: xarray would hold every one that was looked at."""
+    return values.copy(deep=False).values
 
 
 def rough_alignment(sinogram, inside, settings):

@@ -126,8 +126,9 @@ def _refuse_sample_at_the_edge(total, error, positions):
     """Both ends see the same air, whatever it does; a sample that reaches one end reaches it at some angles only."""
     ends = (np.s_[:, :positions], np.s_[:, -positions:])
     first, last = (total[end].mean(axis=1) for end in ends)
-    noise = sum((error[end] ** 2).mean(axis=1) / positions for end in ends)
-    change = np.sqrt(max(np.var(first - last) - noise.mean(), 0.0)) / total.mean(axis=0).max()
+    noise = sum((error[end] ** 2).mean(axis=1) / positions for end in ends).mean()
+    by_chance = noise * (1 + SAME * np.sqrt(2 / len(total)))  # a variance is known to √(2/n) from n values
+    change = np.sqrt(max(np.var(first - last) - by_chance, 0.0)) / total.mean(axis=0).max()
     if change > VARYING:
         raise GeometryError(
             f"the outermost {positions} positions see the sample at some angles: they differ by {100 * change:.0f} % "

@@ -6,7 +6,7 @@ and signs as in `geometry`: column k of line i lies ``k − cor − offset[i]`` 
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -27,6 +27,8 @@ STRANGE, STRANGER = 0.02, 10.0
 all others do where noise is stronger; another sample differs by all of it, one moved by two pixels by a tenth."""
 ATTEMPTS = 4
 """Times that the fit is repeated without lines that do not fit."""
+MOST_SILENT = 0.1
+"""Share of the lines that may hold no signal: a few were lost, more mean that there is no sample, or wrong air."""
 SEARCH = 16
 """Frequencies that the search for the axis looks at."""
 
@@ -97,14 +99,19 @@ def find_alignment(
     Raises
     ------
     GeometryError
-        If there are too few lines, they hold no signal, or the axis is nowhere near the middle.
+        If there are too few lines, they hold no signal, or the axis is nowhere near the middle or given outside the
+        field.
     """
     projections = np.asarray(projections, dtype=float)
+    _refuse_outside(cor, projections.shape[1])
     kept = np.isfinite(projections).any(axis=1)
     if cor is None:
         _refuse_too_few(angles[kept])
     lines = fill_gaps(projections)
+    kept &= _with_signal(lines, kept)
     columns = _Columns.of(subset, direction, axis_free=cor is None)
+    if columns.are_none:
+        return replace(Alignment.none(1), cor=float(cor), cor_err=0.0, left_out=~kept)
     axis = find_axis(lines[kept], angles[kept]) if cor is None else float(cor)
     for _ in range(ATTEMPTS):
         waves = spectra(lines[kept], angles[kept], radius=radius_about(axis, lines.shape[1]))
@@ -135,6 +142,11 @@ class _Columns:
         shifts = [np.ones((len(subset), 1))] * axis_free + [direction[:, None] / 2] * both_ways
         of_lines = contrasts[subset - 1]
         return cls(np.hstack([*shifts, of_lines]), of_lines, axis_free, both_ways, contrasts)
+
+    @property
+    def are_none(self) -> bool:
+        """Whether nothing may differ: one subset in one direction, about an axis that is known."""
+        return self.shifts.shape[1] == 0
 
     def alignment(self, found: Agreement, axis: float, *, left_out: np.ndarray) -> Alignment:
         err = np.sqrt(np.diag(found.covariance))
@@ -210,8 +222,10 @@ def find_zigzag(projections: np.ndarray, angles: np.ndarray, line: np.ndarray) -
         The answer, and by which factor the lines disagree more when it is taken to be wrong.
     """
     straight = fill_gaps(np.asarray(projections, dtype=float))
+    loud = _with_signal(straight, np.ones(len(straight), bool))
+    straight, angles = straight[loud], np.asarray(angles)[loud]
     turned = straight.copy()
-    odd = np.asarray(line) % 2 == 1
+    odd = np.asarray(line)[loud] % 2 == 1
     turned[odd] = turned[odd, ::-1]
     left = {}
     for zigzag, lines in ((False, straight), (True, turned)):
@@ -221,6 +235,24 @@ def find_zigzag(projections: np.ndarray, angles: np.ndarray, line: np.ndarray) -
         columns = np.hstack([np.ones_like(way), way])
         left[zigzag] = agree(waves, np.full(len(lines), axis), columns, np.empty((len(lines), 0))).share
     return bool(left[True] < left[False]), max(left.values()) / max(min(left.values()), np.finfo(float).tiny)
+
+
+def _refuse_outside(cor, n_positions):
+    if cor is not None and not 0 <= cor <= n_positions - 1:
+        raise GeometryError(
+            f"assemble.cor = {cor} lies outside the field of {n_positions} columns (0 … {n_positions - 1})"
+        )
+
+
+def _with_signal(lines, kept):
+    """Which lines hold anything above the air; refused where many of those that are kept do not."""
+    loud = lines.sum(axis=1) > 0
+    if not kept.any() or (~loud[kept]).mean() > MOST_SILENT:
+        raise GeometryError(
+            f"{(~loud[kept]).sum()} of {kept.sum()} projections have no signal above the air; check the frames and "
+            "assemble.air_positions"
+        )
+    return loud
 
 
 def _refuse_too_few(angles):
@@ -241,12 +273,8 @@ def find_axis(lines: np.ndarray, angles: np.ndarray) -> float:
     Raises
     ------
     GeometryError
-        If there is no signal, or the best centre is at the end of the middle half of the field.
+        If the best centre is at the end of the middle half of the field.
     """
-    if not (lines.sum(axis=1) > 0).all():
-        raise GeometryError(
-            "a projection has no signal above the air; set assemble.cor, or check assemble.air_positions"
-        )
     n_positions = lines.shape[1]
     waves = spectra(lines, angles, radius=n_positions / 2)
     waves = waves.some(np.unique(np.linspace(0, waves.frequencies.size - 1, SEARCH).astype(int)))

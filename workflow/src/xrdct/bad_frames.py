@@ -76,9 +76,11 @@ def _bands(intensity, variance):
 def _dark(bands, kind):
     """Frames with less than a tenth of what the dimmest column has: every beam scatters from air."""
     good = np.where((kind == GOOD)[..., None], bands, np.nan)
-    with np.errstate(all="ignore"):
-        dimmest = np.nanmin(np.nanmedian(good, axis=0), axis=0) if good.size else 0
-    return _most(bands < DARKNESS * dimmest, bands)
+    seen = np.isfinite(good).any(axis=0)
+    median = np.full(seen.shape, np.inf)
+    median[seen] = np.nanmedian(good[:, seen], axis=0)
+    dimmest = median.min(axis=0)
+    return _most(bands < DARKNESS * np.where(np.isfinite(dimmest), dimmest, 0), bands)
 
 
 def _columns_moved(angles, n_positions):

@@ -14,6 +14,7 @@ product of an object's projection and its transmission is a little wider than th
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from .errors import GeometryError
 
@@ -25,6 +26,8 @@ HIGHEST = 0.3
 """Highest spatial frequency used, cycles per position; above there is little but noise."""
 PADDING = 2
 """Lines are continued by zeros to this many times their length, so that a shift does not bring one end to the other."""
+LEAST_BEND = 1e-4
+"""Bend of the misfit by the object, as a share of the largest with noise, below which it is not known."""
 ROUNDS = 12
 """Gauss-Newton steps at most; three or four reach 1e-4 px."""
 
@@ -165,8 +168,47 @@ def agree(lines: Spectra, offsets: np.ndarray, shifts: np.ndarray, log_factors: 
     changes = (np.abs(centred - centred.mean(axis=0)) ** 2).sum()
     expected = lines.free().mean() / (2 * len(centred))
     share = (lines.unfitting(centred) ** 2).sum() / max(changes * expected, np.finfo(float).tiny)
-    covariance = PADDING * np.linalg.pinv(jacobian.T @ jacobian)  # padded spectra say everything twice
+    covariance = PADDING * _covariance(lines, jacobian, shifts, log_factors)  # padded spectra say everything twice
     return Agreement(found[:n_shifts], found[n_shifts:], covariance, misfit, float(share))
+
+
+def _covariance(lines, jacobian, shifts, log_factors):
+    """Covariance of the coefficients: bend⁻¹ · scatter of the gradient · bend⁻¹.
+
+    The derivatives hold the noise of the lines too. To shift noise changes how it looks and not how much of it fits no
+    object: the misfit bends as the object alone says, and the gradient scatters by what noise does to noise.
+    """
+    product = jacobian.T @ jacobian
+    of_noise, by_noise = _noise_terms(lines, shifts, log_factors)
+    values, vectors = np.linalg.eigh(product - of_noise)
+    # Where noise hides the bend, the errors are large and not undefined.
+    values = np.maximum(values, LEAST_BEND * np.diag(product).max(initial=1.0))
+    inverse = vectors / values @ vectors.T
+    return inverse @ ((vectors * values) @ vectors.T + by_noise) @ inverse
+
+
+def _noise_terms(lines, shifts, log_factors):
+    """What noise of unit variance adds to the product of the derivatives, and to the covariance of the gradient.
+
+    With P and Q the projections onto what fits no object in the real and in the imaginary parts: the derivative by a
+    shift takes the noise of the one part to the other, that by a factor leaves it where it is.
+    """
+    n = len(lines.values)
+    lost, turned, scaled = np.zeros((2, n)), np.zeros((n, n)), np.zeros((n, n))
+    columns, before = np.transpose([lines._columns(0), lines._columns(1)]), np.zeros(2, int)
+    outside = [np.eye(n), np.eye(n)]
+    for frequency, upto in zip(lines.frequencies, columns, strict=True):
+        for part, basis in enumerate((lines.even, lines.odd)):
+            more = basis[:, before[part] : upto[part]]
+            outside[part] -= more @ more.T
+        before = upto
+        P, Q = outside
+        rate, diagonal = (2 * np.pi * frequency) ** 2, np.diag(P) + np.diag(Q)
+        lost += np.array([[rate], [1.0]]) * diagonal
+        turned += rate * (np.diag(diagonal) - 2 * P * Q)
+        scaled += np.diag(diagonal) + P * P + Q * Q
+    of_noise = block_diag(shifts.T * lost[0] @ shifts, log_factors.T * lost[1] @ log_factors)
+    return of_noise, block_diag(shifts.T @ turned @ shifts, log_factors.T @ scaled @ log_factors)
 
 
 def disagreement(lines: Spectra, offsets: np.ndarray) -> float:

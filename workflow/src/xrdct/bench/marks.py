@@ -27,17 +27,17 @@ class Mark:
 
 def at_least(name: str, goal: float, measured: float, unit: str = "") -> Mark:
     """A mark that holds from `goal` upwards."""
-    return Mark(name, f"≥ {goal:g}", measured, unit, bool(measured >= goal))
+    return Mark(name, f"≥ {goal:g}", float(measured), unit, bool(measured >= goal))
 
 
 def at_most(name: str, goal: float, measured: float, unit: str = "") -> Mark:
     """A mark that holds up to `goal`."""
-    return Mark(name, f"≤ {goal:g}", measured, unit, bool(measured <= goal))
+    return Mark(name, f"≤ {goal:g}", float(measured), unit, bool(measured <= goal))
 
 
 def reported(name: str, measured: float, unit: str = "") -> Mark:
     """A figure without a goal."""
-    return Mark(name, "", measured, unit, None)
+    return Mark(name, "", float(measured), unit, None)
 
 
 def not_measured(name: str, goal: str, reason: str) -> Mark:

@@ -7,7 +7,6 @@ On a machine with a GPU that has only numpy, scipy, numba, torch and astra:
 import argparse
 import json
 import os
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -200,55 +199,16 @@ def compile_time() -> Mark:
 
 
 def streaming() -> list[Mark]:
-    """Peak memory of the step from store to store, at full size in space and two numbers of channels, then scaled."""
-    few, many = 64, 256
+    """Peak memory and time of the workflow's script from store to store at the full size."""
+    from . import full_size  # here, so that a bare GPU machine without xarray can measure
+
+    shape = f"{full_size.N_ANGLES} × {full_size.N} × {full_size.N_BINS}"
     with tempfile.TemporaryDirectory(prefix="xrdct-bench-") as folder:
-        peaks = [peak_of_script(Path(folder), n_channels) for n_channels in (few, many)]
-    per_channel = (peaks[1] - peaks[0]) / (many - few)
-    full = peaks[1] + per_channel * (1000 - many)
+        memory, seconds = full_size.cost_of_reconstruction(Path(folder))
     return [
-        at_most(f"store to store, 400 × 637 × 1000, peak memory (from {few} and {many} channels)", 12, full, "GiB"),
-        reported(f"the same, {many} channels, measured", peaks[1], "GiB"),
+        at_most(f"store to store, {shape}, FBP: peak memory", 12, memory, "GiB"),
+        reported("the same, wall", seconds, "s"),
     ]
-
-
-def peak_of_script(folder: Path, n_channels: int) -> float:
-    """GiB that the workflow's script needs for a sinogram of the full size in space."""
-    import xarray as xr
-
-    from ..io.store import write_store
-
-    b = disc(n_channels)
-    dims, none = ("angle", "position", "q"), np.zeros((N_ANGLES, N), np.float32)
-    dataset = xr.Dataset(
-        {
-            "intensity": (dims, b, {"units": "counts"}),
-            "variance": (dims, np.zeros_like(b), {"units": "counts^2"}),
-            "air": (("angle", "q"), np.zeros_like(b[:, 0]), {"units": "counts"}),
-            "repaired": (dims[:2], none, {"units": "1"}),
-            "subset": (dims[:1], none[:, 0], {"units": "1"}),
-        },
-        coords={
-            "angle": ("angle", ANGLES, {"units": "degree"}),
-            "q": ("q", np.arange(1.0, n_channels + 1), {"units": "1/angstrom"}),
-        },
-        attrs={"cor": CENTRED, "step_mm": 0.02},
-    )
-    paths = [str(folder / f"{n_channels}{end}") for end in ("s.zarr", "s.json", "v.zarr", "v.json")]
-    write_store(dataset, paths[0], paths[1], kind="sinogram", settings={}, inputs={})
-    code = (
-        "import resource; from xrdct.bench.reconstruction import run_script;"
-        f"run_script({paths!r}); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
-    )
-    return float(_python(code))
-
-
-def run_script(paths: list[str]) -> None:
-    """The workflow's script from store to store, with the default settings."""
-    from ..config import Reconstruct
-
-    script = Path(__file__).resolve().parents[3] / "scripts" / "reconstruct.py"
-    runpy.run_path(str(script))["main"](*paths, settings=Reconstruct().model_dump(mode="json"))
 
 
 def _python(code: str, **environment) -> str:
