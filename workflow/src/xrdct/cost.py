@@ -162,10 +162,10 @@ def plan(config: Config, rows: Sequence[Subset], rates: dict) -> Plan:
 def not_measured(config: Config, rates: dict) -> list[str]:
     """Stages that the configuration asks for and the measured run had not: their cost is not in the plan."""
     asked = {
-        "fit": config.fit.chosen() is not None,
+        "fit": "fit" in config.map_sources(),
         "correct_absorption": config.absorption.correct,
         "denoise": config.denoise.apply,
-        "pqnet": config.pqnet.apply,
+        "pqnet": "pqnet" in config.map_sources(),
         "refine_dlsr": config.reconstruct.parallax == "dlsr",
     }
     return [rule for rule, wanted in asked.items() if wanted and rule not in rates["rules"]]
@@ -177,11 +177,15 @@ def _runs(name: str, config: Config) -> bool:
         return config.absorption.correct
     if "denoise" in name:
         return config.denoise.apply
+    if name == "draw_pqnet":
+        return config.maps.source == "all"
     if "pqnet" in name:
-        return config.pqnet.apply
+        return "pqnet" in config.map_sources()
     if "dlsr" in name:
         return config.reconstruct.parallax == "dlsr"
-    return config.fit.chosen() is not None if name.split("/")[0] in {"fit", "draw_fit"} else True
+    if name.split("/")[0] == "fit":
+        return "fit" in config.map_sources()
+    return config.fit.chosen() is not None if name == "draw_fit" else True
 
 
 def _rule_step(rule: str, rate: dict, size: Size) -> Step:
