@@ -147,8 +147,9 @@ def shown_maps(suffix, find):
 
 
 def fitted_stages():
-    """Stages whose maps are shown: before any correction (where fits are made at all), and after all of them."""
-    stages = {"first"} if "fit" in cfg.map_sources() else set()
+    """Stages whose maps are shown: before any correction (where there is a fit of it), and after all of them."""
+    first = "fit" in cfg.map_sources() or cfg.absorption.correct
+    stages = {"first"} if first else set()
     stages |= {"dlsr"} if cfg.reconstruct.parallax == "dlsr" else set()
     return sorted(stages | {final_stage()}) if cfg.fit.chosen() else []
 

@@ -162,7 +162,7 @@ def plan(config: Config, rows: Sequence[Subset], rates: dict) -> Plan:
 def not_measured(config: Config, rates: dict) -> list[str]:
     """Stages that the configuration asks for and the measured run had not: their cost is not in the plan."""
     asked = {
-        "fit": "fit" in config.map_sources(),
+        "fit": "fit" in config.map_sources() or config.absorption.correct,
         "correct_absorption": config.absorption.correct,
         "denoise": config.denoise.apply,
         "pqnet": "pqnet" in config.map_sources(),
@@ -173,6 +173,8 @@ def not_measured(config: Config, rates: dict) -> list[str]:
 
 def _runs(name: str, config: Config) -> bool:
     """Whether the configuration asks for a rule, or for a store's folder; those of no stage always run."""
+    if name.split("/")[0] == "fit" and "fit" not in config.map_sources():
+        return config.absorption.correct and not name.startswith("fit/denoised")  # it needs the first one
     if "absorption" in name:
         return config.absorption.correct
     if "denoise" in name:
@@ -183,8 +185,6 @@ def _runs(name: str, config: Config) -> bool:
         return "pqnet" in config.map_sources()
     if "dlsr" in name:
         return config.reconstruct.parallax == "dlsr"
-    if name.split("/")[0] == "fit":
-        return "fit" in config.map_sources()
     return config.fit.chosen() is not None if name == "draw_fit" else True
 
 

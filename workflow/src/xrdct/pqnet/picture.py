@@ -85,6 +85,4 @@ def _draw_trust(figure, axes, maps, refined, fit):
     axes[2].set_title("χ² after 2 steps, log₁₀", fontsize=9)
     figure.colorbar(drawn, ax=axes[2], shrink=0.8)
     axes[3].imshow(disagreement(maps, fit), cmap=ListedColormap(AGREED), vmin=-0.5, vmax=2.5, interpolation="nearest")
-    axes[3].set_title(
-        f"PQ-Net and fit more than {APART:g} bars apart:\norange with a warning, black without", fontsize=9
-    )
+    axes[3].set_title(f"> {APART:g} bars from the fit:\norange flagged, black not", fontsize=9)
