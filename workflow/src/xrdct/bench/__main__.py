@@ -17,6 +17,7 @@ BENCHES = {
     "integration": "integration",
     "parallax": "parallax",
     "pqnet": "pqnet",
+    "pqnet-presets": "pqnet_presets",
     "reconstruction": "reconstruction",
     "twin": "twin",
 }
