@@ -71,6 +71,12 @@ def align(log: CyclerLog, when: np.ndarray, *, offset_s: float = 0.0) -> Electri
     )
 
 
+def unknown(count: int) -> Electric:
+    """The state at `count` measurements without a log."""
+    nothing = np.full(count, np.nan)
+    return Electric(nothing, nothing, nothing, np.full(count, -1))
+
+
 def charge(log: CyclerLog) -> np.ndarray:
     """Charge in ampere hours that went in up to every record (trapezoids)."""
     step = np.diff(log.time_s) * (log.current_A[1:] + log.current_A[:-1]) / 2

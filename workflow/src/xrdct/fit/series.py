@@ -1,0 +1,156 @@
+"""Points and lines against time: the same fit for every frame, and for the sum of every line.
+
+Nothing is reconstructed: a frame shows everything along the beam, with the noise of its counts.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from ..composition import weight_errors, weight_fractions
+from ..cycler import Electric
+from ..errors import RawDataError
+from .maps import VoxelFit, fit_volume
+from .model import PatternModel
+
+CELLS = ("a", "b", "c")
+
+
+class SeriesFit(NamedTuple):
+    """Fits of a series."""
+
+    points: VoxelFit
+    """Every frame; what is called a voxel there is [line, point]."""
+    lines: VoxelFit
+    """The mean pattern of every line, [line, 0]."""
+
+
+def at_one_intensity(intensity: np.ndarray, beam: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Patterns as the mean beam would have made them; NaN where a frame cannot be used.
+
+    Where `beam` is the transmitted beam this undoes the absorption along the direct beam too, so that the patterns of
+    a line can be added: right for small scattering angles.
+
+    Parameters
+    ----------
+    intensity
+        Shape (n_lines, n_points, n_q), counts.
+    beam
+        Incoming or transmitted beam, shape (n_lines, n_points), any unit; NaN everywhere where it was not recorded.
+    valid
+        Whether the frame may be used, same shape, bool.
+
+    Raises
+    ------
+    RawDataError
+        If no frame has beam.
+    """
+    if np.isnan(beam).all():
+        beam = np.ones(beam.shape)
+    usable = valid & (beam > 0)
+    if not usable.any():
+        raise RawDataError(f"none of the {beam.size} frames of the series has beam")
+    factor = np.full(beam.shape, np.nan)
+    factor[usable] = beam[usable].mean() / beam[usable]
+    return intensity * factor[..., None]
+
+
+def fit_series(model: PatternModel, patterns: np.ndarray, *, level: str, most: int = 50) -> SeriesFit:
+    """Fit every frame and the mean of every line, with weights as counts have them.
+
+    Parameters
+    ----------
+    patterns
+        From `at_one_intensity`, on the grid that the model was made for (all of it, not the model's range).
+    level, most
+        As for `fit_volume`.
+
+    Raises
+    ------
+    FitError
+        If no frame holds any signal.
+    """
+    options = {"level": level, "variance": None, "mask_threshold": 0.0, "most": most}
+    points = fit_volume(model, patterns, **options)
+    if patterns.shape[1] == 1:
+        return SeriesFit(points, points)
+    return SeriesFit(points, fit_volume(model, mean_of_lines(patterns), **options))
+
+
+def mean_of_lines(patterns: np.ndarray) -> np.ndarray:
+    """Mean pattern of every line over its usable frames, shape (n_lines, 1, n_q); NaN where there is none."""
+    used = np.isfinite(patterns).all(axis=2, keepdims=True)
+    total, count = np.where(used, patterns, 0.0).sum(axis=1, keepdims=True), used.sum(axis=1, keepdims=True)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def series_dataset(
+    found: SeriesFit, epoch: np.ndarray, electric: Electric, position: np.ndarray, *, least_mass: float
+) -> xr.Dataset:
+    """A series in the form of its store.
+
+    Parameters
+    ----------
+    found
+        From `fit_series`.
+    epoch
+        Time of every frame in s since 1970, shape (n_lines, n_points).
+    electric
+        State of the cell at the mean time of every line.
+    position
+        Of every point of a line, mm.
+    least_mass
+        A frame has weight fractions and cells where its crystalline mass is above this share of the highest.
+    """
+    data = _values(found.points, least_mass, ("phase", "line", "point"))
+    data |= {
+        f"line_{name}": (("phase", "line"), values[..., 0], attrs)
+        for name, (_, values, attrs) in _values(found.lines, 0.0, ()).items()
+    }
+    mean = found.lines.mean.parameters[0]
+    data |= {
+        "rwp": (("line", "point"), found.points.image(found.points.voxels.rwp), {"units": "1"}),
+        "line_rwp": (("line",), found.lines.image(found.lines.voxels.rwp)[:, 0], {"units": "1"}),
+        "time": (("line", "point"), epoch, {"units": "s", "note": "since 1970"}),
+        "line_time": (("line",), epoch.mean(axis=1), {"units": "s", "note": "since 1970"}),
+        "voltage": (("line",), electric.voltage_V, {"units": "V"}),
+        "current": (("line",), electric.current_A, {"units": "A"}),
+        "charge": (("line",), electric.charge_Ah, {"units": "A h", "note": "since the log began"}),
+        "cycle": (("line",), electric.cycle, {"units": "1", "note": "-1: outside the log"}),
+        "mean_pattern": (("q",), found.lines.mean_pattern, {"units": "counts"}),
+        "mean_fit": (("q",), found.lines.model.patterns(mean)[0], {"units": "counts"}),
+    }
+    phases = found.points.model.phases
+    densities = np.r_[phases.densities, np.full(len(phases.peaks), np.nan)]
+    coords = {
+        "phase": ("phase", np.array(phases.names, dtype=np.dtypes.StringDType())),
+        "density": ("phase", densities, {"units": "g/cm^3"}),
+        "position": ("point", position, {"units": "mm"}),
+        "q": ("q", found.lines.model.q, {"units": "1/angstrom"}),
+    }
+    return xr.Dataset(data, coords)
+
+
+def _values(found, least_mass, dims):
+    """Scales, weight fractions and cells with their errors, as variables."""
+    scale, error = found.phase_maps("scale").astype(float), found.phase_maps("scale", errors=True)
+    n = len(found.model.phases.phases)
+    densities = found.model.phases.densities
+    weight, weight_error = (np.zeros(scale.shape) for _ in range(2))
+    weight[:n] = weight_fractions(scale[:n], densities)
+    weight_error[:n] = weight_errors(scale[:n], error[:n], densities)
+    mass = np.tensordot(densities, np.nan_to_num(scale[:n]), axes=1)
+    present = (mass > least_mass * mass.max()) & found.mask
+    variables = {
+        "scale": (scale, error, "1"),
+        "weight_fraction": (np.where(present, weight, np.nan), np.where(present, weight_error, np.nan), "1"),
+    }
+    for name in CELLS:
+        cell, cell_error = (found.phase_maps(name, errors=errors) for errors in (False, True))
+        variables[name] = np.where(present, cell, np.nan), np.where(present, cell_error, np.nan), "angstrom"
+    return {
+        name + kind: (dims, values.astype(np.float32), {"units": unit})
+        for name, (*both, unit) in variables.items()
+        for kind, values in zip(("", "_err"), both, strict=True)
+    }
