@@ -227,7 +227,9 @@ def subset_paths(pattern):
 
 def save_record():
     """Write down, beside the results, what they were made from and how long it took."""
-    record = record_run(cfg, scans, results="results", benchmarks="benchmarks")
+    record = record_run(
+        cfg, scans, series=all_series, results="results", benchmarks="benchmarks"
+    )
     write_record(record, "results/run.json")
 
 

@@ -122,6 +122,8 @@ def rule_rates(times: dict[str, dict[str, float]], size: Size) -> dict[str, dict
     """
     rates: dict[str, dict[str, float]] = {}
     for name, time in times.items():
+        if name.endswith("_series"):  # grows with the series, not with the scans
+            continue
         rule = "pqnet" if name.startswith("pqnet_") and name not in ONCE else name  # its files carry the stage
         computing = max(time["cpu_s"] - START_S * time["jobs"], 0.0)
         units = getattr(size, SIZES[rule]) if rule in SIZES else 1 if rule in ONCE else size.scans
@@ -155,6 +157,7 @@ def not_measured(config: Config, rates: dict) -> list[str]:
         "denoise": config.denoise.apply,
         "pqnet": config.pqnet.apply,
         "refine_dlsr": config.reconstruct.parallax == "dlsr",
+        "fit_series": config.series.table is not None,
     }
     return [rule for rule, wanted in asked.items() if wanted and rule not in rates["rules"]]
 
