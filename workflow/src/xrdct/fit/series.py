@@ -13,8 +13,11 @@ from ..cycler import Electric
 from ..errors import RawDataError
 from .maps import VoxelFit, fit_volume
 from .model import PatternModel
+from .solve import FitResult, fit_patterns
 
 CELLS = ("a", "b", "c")
+PRESENT = 10.0
+"""A phase tells its size and cell where its scale is above this many standard errors."""
 
 
 class SeriesFit(NamedTuple):
@@ -59,6 +62,10 @@ def at_one_intensity(intensity: np.ndarray, beam: np.ndarray, valid: np.ndarray)
 def fit_series(model: PatternModel, patterns: np.ndarray, *, level: str, most: int = 50) -> SeriesFit:
     """Fit every frame and the mean of every line, with weights as counts have them.
 
+    Level quick takes sizes, and cells that are not fitted in every pattern, from full fits of all lines (`typical`).
+    The mean pattern of the series would not do: lines of a cell that changes with time are smeared in it, which looks
+    like a small size and made weights wrong by a tenth of their value.
+
     Parameters
     ----------
     patterns
@@ -71,11 +78,43 @@ def fit_series(model: PatternModel, patterns: np.ndarray, *, level: str, most: i
     FitError
         If no frame holds any signal.
     """
-    options = {"level": level, "variance": None, "mask_threshold": 0.0, "most": most}
-    points = fit_volume(model, patterns, **options)
-    if patterns.shape[1] == 1:
-        return SeriesFit(points, points)
-    return SeriesFit(points, fit_volume(model, mean_of_lines(patterns), **options))
+    options = {"variance": None, "mask_threshold": 0.0, "most": most}
+    whole = mean_of_lines(patterns)
+    lines = fit_volume(model, whole, level="full", **options)
+    if level == "full":
+        return SeriesFit(fit_volume(model, patterns, level="full", **options), lines)
+    start = typical(model, lines.voxels)
+    return SeriesFit(*(_fit_from(model, part, start, lines, most) for part in (patterns, whole)))
+
+
+def typical(model: PatternModel, found: FitResult) -> np.ndarray:
+    """Sizes and cells as the mean of many fits, each by its own error; the phase set's where no fit knows them.
+
+    Parameters
+    ----------
+    found
+        Fits of level full; of each, a phase counts where its scale is above `PRESENT` standard errors.
+    """
+    start = model.start.copy()
+    unknown = found.uninformed(model) | found.at_limit | ~np.isfinite(found.errors)
+    for phase in model.phases.phases:
+        scale = model.place(phase.name, "scale")
+        present = found.parameters[:, scale] > PRESENT * found.errors[:, scale]
+        for name in (*CELLS, "1/size"):
+            place = model.place(phase.name, name)
+            used = present & ~unknown[:, place]
+            if used.any():
+                start[place] = np.average(found.parameters[used, place], weights=found.errors[used, place] ** -2)
+    return start
+
+
+def _fit_from(model, patterns, start, lines, most):
+    """Level quick of all usable patterns."""
+    mask = np.isfinite(patterns[..., model.inside]).all(axis=2)
+    options = {"start": start, "level": "quick", "absolute": False, "most": most}
+    return VoxelFit(
+        model, mask, lines.mean, lines.mean_pattern, fit_patterns(model, patterns[mask][:, model.inside], **options)
+    )
 
 
 def mean_of_lines(patterns: np.ndarray) -> np.ndarray:
@@ -108,7 +147,6 @@ def series_dataset(
         f"line_{name}": (("phase", "line"), values[..., 0], attrs)
         for name, (_, values, attrs) in _values(found.lines, 0.0, ()).items()
     }
-    mean = found.lines.mean.parameters[0]
     data |= {
         "rwp": (("line", "point"), found.points.image(found.points.voxels.rwp), {"units": "1"}),
         "line_rwp": (("line",), found.lines.image(found.lines.voxels.rwp)[:, 0], {"units": "1"}),
@@ -118,8 +156,6 @@ def series_dataset(
         "current": (("line",), electric.current_A, {"units": "A"}),
         "charge": (("line",), electric.charge_Ah, {"units": "A h", "note": "since the log began"}),
         "cycle": (("line",), electric.cycle, {"units": "1", "note": "-1: outside the log"}),
-        "mean_pattern": (("q",), found.lines.mean_pattern, {"units": "counts"}),
-        "mean_fit": (("q",), found.lines.model.patterns(mean)[0], {"units": "counts"}),
     }
     phases = found.points.model.phases
     densities = np.r_[phases.densities, np.full(len(phases.peaks), np.nan)]
@@ -127,7 +163,6 @@ def series_dataset(
         "phase": ("phase", np.array(phases.names, dtype=np.dtypes.StringDType())),
         "density": ("phase", densities, {"units": "g/cm^3"}),
         "position": ("point", position, {"units": "mm"}),
-        "q": ("q", found.lines.model.q, {"units": "1/angstrom"}),
     }
     return xr.Dataset(data, coords)
 

@@ -88,8 +88,6 @@ FORMS = {
         "line_rwp": ("line",),
         "time": ("line", "point"),
         **{name: ("line",) for name in ("line_time", "voltage", "current", "charge", "cycle")},
-        "mean_pattern": ("q",),
-        "mean_fit": ("q",),
     },
 }
 """Variables that a store of each kind holds, with their dims."""
