@@ -32,6 +32,19 @@ edges in the volume."""
 
 
 @dataclass(frozen=True)
+class SecondWavelength:
+    """A second line of the source, such as Cu Kα2 beside Kα1.
+
+    q is computed with the first wavelength: a lattice spacing shows the second line at ratio times its q, exactly.
+    """
+
+    ratio: float
+    """Second wavelength over the first."""
+    share: float
+    """Intensity over that of the first."""
+
+
+@dataclass(frozen=True)
 class Arrays:
     """A phase set as the kernels want it; lines of all phases behind one another."""
 
@@ -76,11 +89,20 @@ class PatternModel:
         If a cell that is not orthogonal or hexagonal has free parameters, or the range holds too few bins.
     """
 
-    def __init__(self, phases: PhaseSet, q: np.ndarray, profile: InstrumentProfile):
+    def __init__(
+        self,
+        phases: PhaseSet,
+        q: np.ndarray,
+        profile: InstrumentProfile,
+        *,
+        second: SecondWavelength | None = None,
+    ):
         q = np.asarray(q, dtype=float)
         if q.ndim != 1 or q.size < 3 or not np.allclose(np.diff(q), q[1] - q[0], rtol=1e-3):
             raise GeometryError("the bins of a pattern must be evenly spaced in q")
         self.phases, self.profile = phases, profile
+        # What a wavelength multiplies q and the area of a line with.
+        self._wavelengths = [(1.0, 1.0)] + ([(second.ratio, second.share)] if second else [])
         self.inside = (q >= phases.q_min) & (q <= phases.q_max)
         self.q = q[self.inside]
         self.names = self._names()
@@ -179,15 +201,18 @@ class PatternModel:
         phases, peaks = self.phases.phases, self.phases.peaks
         described = [_squares(phase) for phase in phases]
         lines = [phase.lines for phase in phases]
-        q = np.concatenate([found.q for found in lines])
+        ratios, areas = np.transpose(self._wavelengths)
+        q = np.concatenate([np.outer(ratios, found.q).ravel() for found in lines])
         gauss, lorentz = self._instrument(q)
         x = np.linspace(-1, 1, self.q.size)
         return Arrays(
             first=float(self.q[0]),
             step=float((self.q[-1] - self.q[0]) / (self.q.size - 1)),
-            starts=np.cumsum([0, *map(len, lines)]),
-            squares=np.concatenate([squares for squares, _, _ in described]) * (2 * np.pi) ** 2,
-            strengths=np.concatenate([found.intensity * found.q**2 for found in lines]),
+            starts=np.cumsum([0, *(ratios.size * len(found) for found in lines)]),
+            squares=np.concatenate([np.concatenate([r**2 * s for r in ratios]) for s, _, _ in described])
+            * (2 * np.pi) ** 2,
+            # Divided by the q of the line as it stands in the pattern (`lines.add_phase`): the ratio cancels.
+            strengths=np.concatenate([np.outer(areas * ratios**2, f.intensity * f.q**2).ravel() for f in lines]),
             gauss=gauss,
             lorentz=lorentz,
             powers=np.array([powers for _, powers, _ in described]),
