@@ -1,6 +1,6 @@
 """Logs of cyclers as their makers write them, and charge and voltage at the times of measurements."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from xrdct.errors import CyclerError
 from xrdct.io.cycler import CyclerLog, read_cycler
 
 HOUR = 3600.0
-STARTED = datetime(2026, 3, 5, 10, 15, 30, 500000)
+STARTED = datetime(2026, 3, 5, 10, 15, 30, 500000, tzinfo=UTC)
 
 
 def cycled(currents=(1.0, 0.0, -0.5, 0.0), hours=(1.0, 0.5, 1.9, 0.1), cycles=2, step=10.0):
@@ -77,6 +77,16 @@ def test_a_mapping_of_columns_reads_any_table_with_its_units_and_dates(tmp_path)
     np.testing.assert_allclose(log.time_s, np.arange(5))
     np.testing.assert_allclose(log.voltage_V, 3 + 0.001 * np.arange(5))
     np.testing.assert_allclose(log.current_A, 0.01 * np.arange(5))
+
+
+def test_a_log_is_put_into_its_zone_and_one_without_date_starts_when_it_is_said(tmp_path):
+    path = write_mpt(tmp_path / "cell.mpt", *cycled())
+    # Paris is an hour ahead of UTC in winter: the same clock there showed this time an hour earlier.
+    assert read_cycler(path, zone="Europe/Paris").started == pytest.approx(STARTED.timestamp() - HOUR)
+    (tmp_path / "log.csv").write_text("time_s,voltage_V,current_A\n5,3,1\n6,3,1\n")
+    log = read_cycler(tmp_path / "log.csv", zone="Asia/Tokyo", log_start="2026-03-05T10:15:25.5")
+    assert log.started == pytest.approx(STARTED.timestamp() - 9 * HOUR)
+    assert read_cycler(path, log_start="2020-01-01").started == pytest.approx(STARTED.timestamp())  # it says when
 
 
 def test_capacity_per_cycle_is_current_times_time():

@@ -17,7 +17,7 @@ from xrdct.errors import ConfigError, RawDataError, TableError
 from xrdct.figures_series import draw_series, weight_percent
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
-from xrdct.fit.series import at_one_intensity, fit_series, mean_of_lines, series_dataset
+from xrdct.fit.series import at_one_intensity, fit_series, mean_of_lines, series_dataset, usable_frames
 from xrdct.io.store import check_form
 from xrdct.series import read_series
 
@@ -69,6 +69,7 @@ def test_a_row_that_cannot_be_meant_is_named(tmp_path, rows, message):
         ({}, {"table": "s.tsv"}, r"series\.table needs a phase set"),
         ({"preset": "lixc-4"}, {"table": "s.tsv", "groups": {"anode": ["LiC7"]}}, "LiC7 is no phase of the fit"),
         ({}, {"maker": "maccor"}, r"series\.maker"),
+        ({}, {"zone": "Grenoble"}, "no time zone is called 'Grenoble'"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(tmp_path, fit, series, message):
@@ -80,12 +81,24 @@ def test_settings_that_cannot_be_meant_are_refused(tmp_path, fit, series, messag
 def test_frames_are_put_at_the_mean_beam_and_those_without_beam_are_left_out():
     intensity = np.full((2, 2, 3), 6.0)
     beam = np.array([[1.0, 2.0], [3.0, 0.0]])
-    valid = np.array([[True, True], [True, True]])
-    found = at_one_intensity(intensity, beam, valid)
+    usable = np.ones((2, 2), bool)
+    found = at_one_intensity(intensity, beam, usable)
     np.testing.assert_allclose(found[..., 0], [[12, 6], [4, np.nan]])  # the mean beam is 2
-    np.testing.assert_array_equal(at_one_intensity(intensity, np.full((2, 2), np.nan), valid), intensity)
+    np.testing.assert_array_equal(at_one_intensity(intensity, np.full((2, 2), np.nan), usable), intensity)
     with pytest.raises(RawDataError, match="none of the 4 frames of the series has beam"):
-        at_one_intensity(intensity, np.zeros((2, 2)), valid)
+        at_one_intensity(intensity, np.zeros((2, 2)), usable)
+
+
+def test_unread_frames_those_without_monitor_and_dark_ones_are_not_used():
+    intensity = np.ones((5, 3, 4)) * np.array([1.0, 100.0, 50.0])[:, None]  # air alone at the first position
+    monitor, valid = np.ones((5, 3)), np.ones((5, 3), bool)
+    valid[0, 1], monitor[1, 1], intensity[2, 1] = False, 0.0, 0.5  # the last was lost, though the monitor went on
+    expected = np.ones((5, 3), bool)
+    expected[:3, 1] = False
+    np.testing.assert_array_equal(usable_frames(intensity, monitor, valid), expected)
+    monitor[:] = np.nan  # not recorded
+    expected[1, 1] = True
+    np.testing.assert_array_equal(usable_frames(intensity, monitor, valid), expected)
 
 
 def test_a_line_is_the_mean_of_its_usable_frames():
@@ -197,6 +210,7 @@ def test_a_good_series_has_no_problems_and_is_counted(tmp_path):
         ({"log": "gone.mpt"}, {}, "gone.mpt: cannot be read"),
         ({}, {"epoch": "clock"}, "clock"),
         ({}, {"offset_s": 36_000}, "all 24 measurements lie outside the cycler's log"),
+        ({}, {"zone": "Asia/Tokyo"}, "+2.00 h away: set the offset between the clocks"),
     ],
 )
 def test_check_names_what_is_wrong_with_a_series(tmp_path, row, series, part):

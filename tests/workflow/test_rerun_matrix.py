@@ -267,6 +267,8 @@ TIMED = {
     "series.table": (None, set()),  # less to do
     "series.epoch": ("time", {"integrate_series"}),
     "series.offset_s": (3600.0, {"fit_series"}),
+    "series.zone": ("Europe/Paris", {"fit_series"}),
+    "series.log_start": ("2026-03-05 10:15:30", {"fit_series"}),
     "series.maker": ("arbin", {"fit_series"}),
     "series.columns": ({"current": "I/mA"}, {"fit_series"}),
     "series.groups": ({}, {"draw_series"}),

@@ -11,7 +11,7 @@ from xrdct.config import PhaseSetSettings
 from xrdct.cycler import align, capacities, unknown
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
-from xrdct.fit.series import at_one_intensity, fit_series, series_dataset
+from xrdct.fit.series import at_one_intensity, fit_series, series_dataset, usable_frames
 from xrdct.io.cycler import read_cycler
 from xrdct.io.profile import read_profile
 from xrdct.io.store import manifest_digest, read_store, replaced_when_whole, write_store
@@ -32,13 +32,14 @@ def main(patterns_store, profile, log_path, inputs, outputs, *, phase_set, setti
         load_phase_set(PhaseSetSettings.model_validate(phase_set)), patterns.q.values, read_profile(profile)
     )
     beam = patterns.transmitted if "transmitted" in patterns else patterns.monitor
-    corrected = at_one_intensity(patterns.intensity.values, beam.values, patterns.valid.values)
+    usable = usable_frames(patterns.intensity.values, patterns.monitor.values, patterns.valid.values)
+    corrected = at_one_intensity(patterns.intensity.values, beam.values, usable)
     found = fit_series(model, corrected, level=settings["level"], most=settings["max_iterations"])
     tell(found)
     epoch = patterns.epoch.values
     electric, cycles = unknown(len(epoch)), []
     if log_path:
-        record = read_cycler(log_path, maker=series["maker"], columns=series["columns"])
+        record = read_cycler(log_path, **{name: series[name] for name in ("maker", "columns", "zone", "log_start")})
         electric, cycles = align(record, epoch.mean(axis=1), offset_s=series["offset_s"]), capacities(record)
     position = ty_mm + (step_mm or 0.0) * np.arange(epoch.shape[1])
     dataset = series_dataset(found, epoch, electric, position, least_mass=series["least_mass"])

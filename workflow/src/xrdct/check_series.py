@@ -60,4 +60,5 @@ def _frame_problems(source: FrameSource, row: SeriesRow, shape: tuple[int, int] 
 
 
 def _align(path: Path, epoch: np.ndarray, series: Section) -> None:
-    align(read_cycler(path, maker=series.maker, columns=series.columns), epoch, offset_s=series.offset_s)
+    reading = series.model_dump(mode="json", include={"maker", "columns", "zone", "log_start"})
+    align(read_cycler(path, **reading), epoch, offset_s=series.offset_s)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from ..bad_frames import DARKNESS
 from ..composition import weight_errors, weight_fractions
 from ..cycler import Electric
 from ..errors import RawDataError
@@ -29,7 +30,28 @@ class SeriesFit(NamedTuple):
     """The mean pattern of every line, [line, 0]."""
 
 
-def at_one_intensity(intensity: np.ndarray, beam: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def usable_frames(intensity: np.ndarray, monitor: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Frames that were read and saw the beam, shape (n_lines, n_points), bool.
+
+    A frame is dark where its counts are below a tenth (`bad_frames.DARKNESS`) of what its position usually has: lost
+    frames are, whatever the monitor said.
+
+    Parameters
+    ----------
+    intensity
+        Shape (n_lines, n_points, n_q), counts.
+    monitor
+        Incoming beam, shape (n_lines, n_points); NaN everywhere where it was not recorded.
+    valid
+        Whether the frame was read, same shape, bool.
+    """
+    usable = valid & ((monitor > 0) | np.isnan(monitor).all())
+    total = np.nansum(intensity, axis=2)
+    usual = [np.median(column[seen]) if seen.any() else 0.0 for column, seen in zip(total.T, usable.T, strict=True)]
+    return usable & (total >= DARKNESS * np.array(usual))
+
+
+def at_one_intensity(intensity: np.ndarray, beam: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """Patterns as the mean beam would have made them; NaN where a frame cannot be used.
 
     Where `beam` is the transmitted beam this undoes the absorption along the direct beam too, so that the patterns of
@@ -41,8 +63,8 @@ def at_one_intensity(intensity: np.ndarray, beam: np.ndarray, valid: np.ndarray)
         Shape (n_lines, n_points, n_q), counts.
     beam
         Incoming or transmitted beam, shape (n_lines, n_points), any unit; NaN everywhere where it was not recorded.
-    valid
-        Whether the frame may be used, same shape, bool.
+    usable
+        From `usable_frames`.
 
     Raises
     ------
@@ -51,7 +73,7 @@ def at_one_intensity(intensity: np.ndarray, beam: np.ndarray, valid: np.ndarray)
     """
     if np.isnan(beam).all():
         beam = np.ones(beam.shape)
-    usable = valid & (beam > 0)
+    usable = usable & (beam > 0)
     if not usable.any():
         raise RawDataError(f"none of the {beam.size} frames of the series has beam")
     factor = np.full(beam.shape, np.nan)
