@@ -1,7 +1,6 @@
-"""Logs of battery cyclers: BioLogic text (.mpt), and the CSV of Arbin, Neware or anyone, by a mapping of columns.
+"""Logs of battery cyclers: BioLogic (.mpt, .mpr), and the CSV of Arbin, Neware or anyone, by a mapping of columns.
 
-Every reader gives the same `CyclerLog`: seconds, volts, amperes, ampere hours. BioLogic's binary .mpr changes with the
-version of EC-Lab; EC-Lab exports it as .mpt.
+Every reader gives the same `CyclerLog`: seconds, volts, amperes, ampere hours.
 """
 
 import csv
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ..errors import CyclerError
+from .mpr import mpr_lines
 
 QUANTITIES = ("time", "voltage", "current", "capacity", "cycle")
 NEEDED = ("time", "voltage", "current")
@@ -41,7 +41,7 @@ COLUMNS = {
     "plain": {"time": "time_s", "voltage": "voltage_V", "current": "current_A"},
 }
 """Columns of the makers' files by quantity; exports differ, and a mapping of one's own says how."""
-OTHER_NAMES = {"Ewe/V": ("Ecell/V",), "<I>/mA": ("I/mA", "control/V/mA")}
+OTHER_NAMES = {"Ewe/V": ("<Ewe>/V", "Ecell/V"), "<I>/mA": ("I/mA", "control/V/mA")}
 """What BioLogic calls the same quantity in other techniques."""
 STAMPS = ("%m/%d/%Y %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%m/%d/%y %H:%M:%S")
 """Forms of date and time in headers and columns."""
@@ -75,7 +75,7 @@ def read_cycler(
     Parameters
     ----------
     path
-        Text file; .mpt whatever the maker is said to be.
+        Text file, or .mpr; .mpt and .mpr are BioLogic's whatever the maker is said to be.
     maker
         One of `COLUMNS`: what the columns are called.
     columns
@@ -91,8 +91,10 @@ def read_cycler(
         If the file is missing, a column is missing, or a value is no number.
     """
     path, start = Path(path), None if log_start is None else datetime.fromisoformat(log_start)
-    if path.suffix.lower() == ".mpr":
-        raise CyclerError(f"{path}: EC-Lab's binary form; export it as text (.mpt) in EC-Lab")
+    kind, biologic = path.suffix.lower(), {**COLUMNS["biologic"], **(columns or {})}
+    if kind == ".mpr":
+        lines, said = mpr_lines(path)
+        return _to_log(lines, "\t", biologic, path, zone, said or start)
     if maker not in COLUMNS:
         raise CyclerError(f"{path}: no maker is called {maker!r}, only {', '.join(COLUMNS)}; or name the columns")
     try:
@@ -101,9 +103,9 @@ def read_cycler(
         text = path.read_text(encoding="latin-1")  # EC-Lab writes µ and ° so
     except OSError as error:
         raise CyclerError(f"{path}: cannot be read: {error.strerror}") from None
-    if path.suffix.lower() == ".mpt":
+    if kind == ".mpt":
         head, table = _split_mpt(text, path)
-        return _to_log(table, "\t", {**COLUMNS["biologic"], **(columns or {})}, path, zone, _mpt_start(head) or start)
+        return _to_log(table, "\t", biologic, path, zone, _mpt_start(head) or start)
     return _to_log(text.splitlines(), None, {**COLUMNS[maker], **(columns or {})}, path, zone, start)
 
 
