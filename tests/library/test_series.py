@@ -175,6 +175,7 @@ def test_figures_show_each_group_each_cell_and_each_phase_along_the_line(fitted)
     figure = draw_series(dataset, {"anode": ["graphite", "LiC6"]}, colormap="viridis")
     labels = [axis.get_ylabel() for axis in figure.axes]
     assert {"anode\nweight %", "NCA\na (Å)", "NCA\nc (Å)", "graphite\nmm", "LiC6\nmm"} <= set(labels)
+    assert labels.count("NCA\nmm") == 2  # its two cell edges along the line
     alone = draw_series(dataset.isel(point=[1]), {}, colormap="viridis")
     assert [a.get_ylabel() for a in alone.axes] == ["", "all phases\nweight %", "NCA\na (Å)", "NCA\nc (Å)"]
 

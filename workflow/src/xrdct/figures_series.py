@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 
 def draw_series(series: xr.Dataset, groups: dict[str, list[str]], *, colormap: str) -> Figure:
-    """Voltage and current, weight percent in each group, cells; for a line also every phase along it.
+    """Voltage and current, weight percent in each group, cells; for a line also every phase and cell along it.
 
     Parameters
     ----------
@@ -29,8 +29,10 @@ def draw_series(series: xr.Dataset, groups: dict[str, list[str]], *, colormap: s
         for name in ("a", "c")
         if np.isfinite(series[f"line_{name}_err"].sel(phase=phase)).any()
     ]
-    shown = [phase for group in groups.values() for phase in group] if series.sizes["point"] > 1 else []
-    heights = [1.6] + [2.0] * len(groups) + [1.2] * len(cells) + [1.0] * len(shown)
+    along = [(phase, "scale") for group in groups.values() for phase in group] + cells
+    line = series.sizes["point"] > 1
+    along = [one for one in along if line and np.isfinite(series[one[1]].sel(phase=one[0])).any()]
+    heights = [1.6] + [2.0] * len(groups) + [1.2] * len(cells) + [1.0] * len(along)
     figure, axes = new_figure(8, sum(heights) + 0.8, rows=len(heights), heights=heights, sharex=True)
     panels = iter(np.atleast_1d(axes))
     hours = (series.line_time.values - np.nanmin(series.line_time.values)) / HOUR
@@ -39,10 +41,10 @@ def draw_series(series: xr.Dataset, groups: dict[str, list[str]], *, colormap: s
         _draw_weights(next(panels), hours, series, title, phases)
     for phase, name in cells:
         _draw_cell(next(panels), hours, series.sel(phase=phase), phase, name)
-    for phase in shown:
-        _draw_along(figure, next(panels), hours, series, phase, colormap)
+    for phase, name in along:
+        _draw_along(figure, next(panels), hours, series.sel(phase=phase), name, colormap)
     axis = np.atleast_1d(axes)[-1]
-    axis.set_xlabel("time since the first line (h)" if series.sizes["point"] > 1 else "time since the first frame (h)")
+    axis.set_xlabel("time since the first line (h)" if line else "time since the first frame (h)")
     return figure
 
 
@@ -88,12 +90,17 @@ def _draw_cell(axis, hours, one, phase, name):
     axis.grid(color="0.9", lw=0.5)
 
 
-def _draw_along(figure, axis, hours, series, phase, colormap):
-    scale = series.scale.sel(phase=phase).values
+def _draw_along(figure, axis, hours, one, name, colormap):
+    """Position against time; beside the cell and where a frame was lost is white."""
+    values = one[name].values
+    seen = values[np.isfinite(values)]
+    limits = (0, top_of(values) or 1.0) if name == "scale" else np.percentile(seen, [1, 99])
     drawn = axis.pcolormesh(
-        hours, series.position, scale.T, cmap=colormap, vmin=0, vmax=top_of(scale) or 1.0, shading="nearest"
+        hours, one.position, values.T, cmap=colormap, vmin=limits[0], vmax=limits[1], shading="nearest"
     )
-    axis.set_ylabel(f"{phase}\nmm", fontsize=8)
-    bar = figure.colorbar(drawn, ax=axis, pad=0.01)
-    bar.set_label("scale", fontsize=7)
+    axis.set_ylabel(f"{one.phase.item()}\nmm", fontsize=8)
+    # Beside its axis, whatever labels others have on the right.
+    bar = figure.colorbar(drawn, cax=axis.inset_axes([1.01, 0, 0.015, 1]))
+    bar.set_label("scale" if name == "scale" else f"{name} (Å)", fontsize=7)
     bar.ax.tick_params(labelsize=6)
+    bar.ax.ticklabel_format(useOffset=False)

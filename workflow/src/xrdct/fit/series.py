@@ -205,7 +205,8 @@ def _values(found, least_mass, dims):
     }
     for name in CELLS:
         cell, cell_error = (found.phase_maps(name, errors=errors) for errors in (False, True))
-        variables[name] = np.where(present, cell, np.nan), np.where(present, cell_error, np.nan), "angstrom"
+        told = present & (scale > PRESENT * error)
+        variables[name] = np.where(told, cell, np.nan), np.where(told, cell_error, np.nan), "angstrom"
     return {
         name + kind: (dims, values.astype(np.float32), {"units": unit})
         for name, (*both, unit) in variables.items()
