@@ -3,7 +3,7 @@
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
 Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
-`dlsr`, `pqnet`, `beamtime`, `maps`.
+`dlsr`, `pqnet`, `beamtime`, `series`, `maps`.
 """
 
 import json
@@ -23,6 +23,7 @@ from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
 from .maps import PRESETS, Report, Window, Windows
 from .pqnet import PqNet, PqNetLibrary
+from .series import Series
 
 __all__ = [
     "PRESETS",
@@ -49,6 +50,7 @@ __all__ = [
     "Reconstruct",
     "Report",
     "Section",
+    "Series",
     "SinglePeakSettings",
     "Window",
     "Windows",
@@ -77,6 +79,7 @@ class Config(Section):
     pqnet: PqNet = PqNet()
     dlsr: Dlsr = Dlsr()
     beamtime: Beamtime = Beamtime()
+    series: Series = Series()
     report: Report = Report()
 
     @model_validator(mode="after")
@@ -181,6 +184,19 @@ class Config(Section):
         unknown = sorted(self.beamtime.phases_named() - set(names))
         if unknown:
             raise ValueError(f"beamtime: {', '.join(unknown)} is no phase of the fit ({', '.join(names)})")
+        return self
+
+    @model_validator(mode="after")
+    def _series_have_phases(self):
+        chosen = self.fit.chosen()
+        if self.series.table is None:
+            return self
+        if chosen is None:
+            raise ValueError("series.table needs a phase set: choose fit.preset or fit.phase_set")
+        names = [phase.name for phase in chosen.phases]  # a single peak has no weight
+        unknown = sorted(self.series.phases_named() - set(names))
+        if unknown:
+            raise ValueError(f"series.groups: {', '.join(unknown)} is no phase of the fit ({', '.join(names)})")
         return self
 
 
