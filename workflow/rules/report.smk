@@ -88,8 +88,10 @@ rule draw_subsets:
 
 rule draw_fit:
     input:
-        manifest=rules.fit.output.manifest,
-        maps=ancient(rules.fit.output.store),
+        manifest=shown_maps("json", taken_maps),
+        maps=ancient(shown_maps("zarr", taken_maps)),
+        answers_manifest=shown_maps("json", taken_answers),
+        answers=ancient(shown_maps("zarr", taken_answers)),
         structures=structure_files(),
     output:
         pattern=report(
