@@ -77,6 +77,7 @@ MAPS = {"map_windows", "draw_subsets", "diagnose_parallax"}
 NETWORKS = {"pqnet_library", "pqnet_train", "pqnet_join"}
 MODEL = {"fit", "draw_fit", "correct_absorption", "diagnose_parallax", "pqnet_infer"} | NETWORKS
 FIGURES = {"draw_scan", "draw_fit", "draw_absorption", "draw_subsets", "draw_overview", "draw_pqnet"} | {
+    "draw_denoising",
     "draw_beamtime",
     "draw_unrolled",
 }

@@ -139,12 +139,13 @@ rule draw_absorption:
         manifest=rules.correct_absorption.output.attenuation_manifest,
         attenuation=ancient(rules.correct_absorption.output.attenuation),
     output:
-        report(
+        image=report(
             "results/{scan}/figures/absorption.png",
             caption="../report/absorption.rst",
             category="{scan}",
-            labels={"figure": "8 self-absorption"},
+            labels={"figure": "8 self-absorption, before and after"},
         ),
+        vector="results/{scan}/figures/absorption.svg",
     log:
         "logs/{scan}/draw_absorption.log",
     benchmark:
@@ -159,6 +160,38 @@ rule draw_absorption:
         "Drawing the attenuation of {wildcards.scan}"
     script:
         "../scripts/draw_absorption.py"
+
+
+rule draw_denoising:
+    input:
+        sinogram_manifest=sinogram_before("denoised", "json"),
+        sinogram=ancient(sinogram_before("denoised", "zarr")),
+        volume_manifest=rules.denoise.output.manifest,
+        volume=ancient(rules.denoise.output.store),
+        maps_manifest=rules.map_windows.output.manifest,
+        maps=ancient(rules.map_windows.output.store),
+    output:
+        image=report(
+            "results/{scan}/figures/denoising.png",
+            caption="../report/denoising.rst",
+            category="{scan}",
+            labels={"figure": "9b before and after denoising"},
+        ),
+        vector="results/{scan}/figures/denoising.svg",
+    log:
+        "logs/{scan}/draw_denoising.log",
+    benchmark:
+        "benchmarks/{scan}/draw_denoising.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        cfg=canonical_json({"colormap": cfg.report.colormap}),
+        code=script_hash("draw_denoising"),
+    message:
+        "Drawing {wildcards.scan} before and after denoising"
+    script:
+        "../scripts/draw_denoising.py"
 
 
 rule draw_overview:
