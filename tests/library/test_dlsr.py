@@ -17,7 +17,7 @@ from xrdct.bench.thick_cell import (
 from xrdct.config import Config, PhaseSetSettings, validate
 from xrdct.dlsr.forward import Forward
 from xrdct.dlsr.newton import Curvature, Problem, conjugate_gradients
-from xrdct.dlsr.refine import Start, held_out_rows, prepare, refine
+from xrdct.dlsr.refine import Start, prepare, refine
 from xrdct.errors import ConfigError, FitError
 from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel
@@ -266,11 +266,6 @@ class TestRefine:
     def test_a_sinogram_of_another_shape_is_refused(self, chain, data, start):
         with pytest.raises(FitError, match="expected a sinogram"):
             refine(chain, data, data, start, phases=("NCA",))
-
-
-def test_the_last_subset_is_held_out_or_every_fifth_projection():
-    assert held_out_rows(6, np.array([1, 2, 1, 2, 1, 2])).tolist() == [False, True] * 3
-    assert held_out_rows(10, None).sum() == held_out_rows(10, np.ones(10)).sum() == 2
 
 
 MINIMAL = {

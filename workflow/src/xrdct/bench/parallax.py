@@ -9,7 +9,7 @@ import numpy as np
 
 from ..dlsr.forward import Forward
 from ..dlsr.newton import STEPS_OF_CG
-from ..dlsr.refine import Refined, Start, held_out_rows, refine
+from ..dlsr.refine import Refined, Start, refine
 from ..fit.maps import VoxelFit, fit_volume
 from ..fit.model import PatternModel
 from ..fit.phase_set import load_phase_set
@@ -17,12 +17,14 @@ from ..reconstruction.backend import reconstruct
 from ..reconstruction.lntan import lntan_axis
 from ..reconstruction.operator import ParallelBeam
 from ..reconstruction.parallax import BLOCK, memory, reconstruct_with_parallax
+from ..reconstruction.stopping import choose_iterations, held_out_rows
 from ..reconstruction.tilted import TiltedBeam
 from .marks import Mark, at_least, at_most, not_measured, reported
 from .thick_cell import DISTANCE_MM, PHASES, PROFILE, WAVELENGTH, Q, ThickCell, lattice_errors, thick_cell
 
 DEVICE = "CPU"
-N, N_ANGLES, COUNTS, SEEDS = 40, 60, 2000, (0, 1, 2)
+N, N_ANGLES, COUNTS, SEEDS = 40, 60, 2000, (20, 21, 22)
+"""No rule was chosen with these seeds: that for iterations was tried on 10 and 11."""
 SMOOTH = 0.3
 FULL = {"n": 637, "n_angles": 400, "field_mm": 19.11, "q": np.linspace(0.5, 3.85, 400)}
 PAPER = {"n": 140, "n_angles": 400}
@@ -58,7 +60,10 @@ def thick_cells() -> list[Mark]:
     found = [one_cell(seed) for seed in SEEDS]
     mean = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
     name = f"{N} px, {N_ANGLES} angles, {COUNTS} counts, {len(SEEDS)} seeds"
-    marks = [at_most(f"linear over back-projection, error of c ({name})", 0.5, mean["linear c"] / mean["fbp c"])]
+    marks = [
+        at_most(f"linear over back-projection, error of c ({name})", 0.5, mean["linear c"] / mean["fbp c"]),
+        at_most("the same with CGLS", 0.5, mean["linear, cgls c"] / mean["fbp c"]),
+    ]
     marks += [
         at_most(f"DLSR over back-projection, error of {edge}", goal, mean[f"dlsr {edge}"] / mean[f"fbp {edge}"])
         for edge, goal in (("a", 0.6), ("c", 0.5))
@@ -71,12 +76,14 @@ def thick_cells() -> list[Mark]:
         at_most("DLSR, reduced χ²", 1.3, max(one["chi2"] for one in found)),
         at_most("two starts, rms difference of c over its error", 0.3, mean["starts c"]),
         at_most("held-out χ², DLSR over DLSR without parallax", 1.0, mean["held out"] / mean["held out, none"]),
+        reported("iterations of SIRT that the rule chose", mean["linear iterations"]),
+        reported("iterations of CGLS that the rule chose", mean["linear, cgls iterations"]),
         reported("DLSR, settled", mean["converged"]),
         reported("DLSR, CPU time of a cell", mean["seconds"], "s"),
     ]
     return marks + [
         reported(f"{way}, rms error of {edge}", mean[f"{way} {edge}"], "Å")
-        for way in ("fbp", "no parallax, fbp", "linear", "dlsr")
+        for way in ("fbp", "no parallax, fbp", "linear", "linear, cgls", "dlsr")
         for edge in "ac"
     ]
 
@@ -93,13 +100,16 @@ def one_cell(seed: int) -> dict[str, float]:
     volumes = {
         "fbp": reconstruct(data, angles, cor=cor),
         "no parallax, fbp": reconstruct(without, angles, cor=cor),
-        "linear": reconstruct_with_parallax(data, angles, nonnegative=True, **scan),
     }
+    found = {}
+    for way, options in {"linear": {"nonnegative": True}, "linear, cgls": {"method": "cgls"}}.items():
+        stopping = choose_iterations(data, angles, **scan, **options, variance=np.maximum(data, 1))
+        volumes[way] = reconstruct_with_parallax(data, angles, **scan, **options, iterations=stopping.iterations)
+        found[f"{way} iterations"] = stopping.iterations
     fits = {
         way: fit_volume(model, volume, level="quick", variance=data.mean(axis=(0, 1)), mask_threshold=0.02)
         for way, volume in volumes.items()
     }
-    found = {}
     for way, fitted in fits.items():
         found |= _errors(way, cell, fitted.phase_maps("a")[0], fitted.phase_maps("c")[0])
     return found | _refined(cell, data, fits["linear"], angles)

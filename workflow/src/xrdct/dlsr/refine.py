@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import FitError
+from ..reconstruction.stopping import held_out_rows
 from .forward import Forward
 from .newton import Curvature, Problem, Solution, conjugate_gradients, minimise
 from .unknowns import Unknowns, choose_unknowns
@@ -202,13 +203,6 @@ def choose_weight(
         log.info("prior weight %g: held-out chi2 %.4f per sample", smooth, found[smooth])
     best = min(found, key=found.get)
     return best, vectors[best], found
-
-
-def held_out_rows(n_angles: int, subset: np.ndarray | None) -> np.ndarray:
-    """Projections that are held out, bool: the last of several subsets, or every fifth projection."""
-    if subset is not None and len(np.unique(subset)) > 1:
-        return np.asarray(subset) == np.max(subset)
-    return np.arange(n_angles) % 5 == 2
 
 
 def _part(problem: Problem, rows: np.ndarray) -> Problem:

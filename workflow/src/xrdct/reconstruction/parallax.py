@@ -171,6 +171,23 @@ def resampled(sinogram, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return part @ weights[:, touched].T, missing
 
 
+def strongest_bins(sinogram, weights: np.ndarray, size: int) -> slice:
+    """The `size` neighbouring bins of Y between which the mean pattern changes most, from some of the projections.
+
+    Parameters
+    ----------
+    sinogram
+        Shape (n_angles, n_positions, n_q).
+    weights
+        `LnTanAxis.from_q`, shape (n_bins, n_q).
+    """
+    some = np.asarray(sinogram[:: max(1, sinogram.shape[0] // 32)])
+    mean = weights @ np.nan_to_num(some.mean(axis=(0, 1)))
+    size = min(size, mean.size)
+    contrast = np.convolve(np.diff(mean, append=mean[-1]) ** 2, np.ones(size), mode="valid")
+    return slice(int(contrast.argmax()), int(contrast.argmax()) + size)
+
+
 def _bridged(part: np.ndarray, bad: np.ndarray) -> np.ndarray:
     """Channels that are `bad`, as a straight line between the nearest good ones; 0 where there are none."""
     good = np.flatnonzero(~bad)
