@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from xrdct.bench.thick_cell import (
     DISTANCE_MM,
@@ -188,6 +189,32 @@ class TestUnknowns:
             prepare(chain, start, ("graphite",))
 
 
+class TestPrior:
+    @pytest.fixture
+    def steps(self):
+        """Problems of a smooth and of a flat-and-steep prior on a chain of voxels, one unit apart."""
+        rows = sp.diags_array([-np.ones(49), np.ones(49)], offsets=[0, 1], shape=(49, 50)).tocsr()
+        return [Problem(None, None, None, None, None, rows, 1.0, edges) for edges in (False, True)]
+
+    def test_an_edge_costs_its_height_or_the_square_of_it(self, steps):
+        def cost(problem, height):
+            return problem.differences(height * (np.arange(50) > 20.0))[0].sum()
+
+        smooth, total_variation = steps
+        assert cost(smooth, 20.0) / cost(smooth, 10.0) == pytest.approx(4)
+        assert cost(total_variation, 2000.0) / cost(total_variation, 1000.0) == pytest.approx(2, rel=1e-2)
+        assert cost(total_variation, 0.01) == pytest.approx(cost(smooth, 0.01), rel=1e-3)
+
+    def test_its_curvature_lies_above_it_and_touches_it(self, steps):
+        rng = np.random.default_rng(0)
+        for problem in steps:
+            d, other = rng.normal(0, 3, (2, 50))
+            (cost, share), there = problem.differences(d), problem.differences(other)[0]
+            rough = problem.roughness @ np.stack([d, other], axis=1)
+            parabola = cost + share * (rough[:, 1] ** 2 - rough[:, 0] ** 2)
+            assert np.all(there <= parabola + 1e-9)
+
+
 def test_conjugate_gradients_solve_the_normal_equations(chain, data, start):
     base, unknowns, units = prepare(chain, start, ("NCA",))
     used = data[..., chain.used]
@@ -231,18 +258,39 @@ class TestRefine:
         assert 0.4 < np.median(np.abs(scatter)) < 1.5
 
     def test_held_out_projections_choose_the_prior_and_convict_a_model_without_parallax(
-        self, phases, cell, data, linear, start
+        self, phases, cell, data, linear, start, tmp_path, monkeypatch
     ):
         least = {}
         for distance in (DISTANCE_MM, np.inf):
             chain = chain_of(phases, linear.mask, cell, distance)
             used, variance = data[..., chain.used], np.maximum(data, 1)[..., chain.used]
             subset = np.arange(N_ANGLES) % 4 + 1
-            found = refine(chain, used, variance, start, phases=("NCA",), subset=subset, samples=0, most=15)
+            kept = Checkpoint(tmp_path / f"{distance}.npz", "this work")
+            options = {"phases": ("NCA",), "subset": subset, "samples": 0, "most": 15}
+            found = refine(chain, used, variance, start, **options, checkpoint=kept)
             assert found.smooth == min(found.held_out, key=found.held_out.get)
             assert np.isnan(found.errors).all()
             least[distance] = found.held_out[found.smooth]
         assert least[DISTANCE_MM] < 0.7 * least[np.inf]
+        # A job that is killed after the last hold-out has to make none of them again.
+        kept.path.unlink()
+        tried = []
+        monkeypatch.setattr("xrdct.dlsr.refine.minimise", lambda *a, **k: tried.append(a) or found.solution)
+        assert refine(chain, used, variance, start, **options, checkpoint=kept).held_out == found.held_out
+        assert len(tried) == 1
+        kept.remove()
+        assert list(tmp_path.glob("inf*")) == []
+
+    def test_total_variation_finds_the_same_cells_within_their_errors(self, chain, data, start, refined):
+        used, variance = data[..., chain.used], np.maximum(data, 1)[..., chain.used]
+        found = refine(chain, used, variance, start, phases=("NCA",), smooth=1.0, edges=True, samples=2, most=40)
+        assert found.solution.converged
+        place, member = chain.model.place("NCA", "c"), found.unknowns.member[:, -1]
+        assert np.isfinite(found.errors[member, place]).all()
+        # The same data within their errors, and the same cells where neither prior matters much.
+        assert found.solution.chi2 < 1.05 * refined[0].solution.chi2
+        apart = (found.values - refined[0].values)[member, place] / refined[0].errors[member, place]
+        assert np.median(np.abs(apart)) < 1
 
     def test_a_search_that_was_stopped_goes_on_where_it_was(self, chain, data, start, refined, tmp_path):
         used, variance = data[..., chain.used], np.maximum(data, 1)[..., chain.used]
