@@ -44,10 +44,11 @@ ONE_LINE = PhaseSetSettings.model_validate(
 """The line 003 of NCA alone: c without a, and quick. The bench takes the whole pattern."""
 
 
-def chain_of(phases, mask, cell, distance=DISTANCE_MM):
+def chain_of(phases, mask, cell, distance=DISTANCE_MM, angles=ANGLES, band=None):
     return Forward(
-        phases, Q, PROFILE, mask=mask, angles=ANGLES, cor=COR, n_positions=N, step_mm=cell.step_mm, distance_mm=distance
-    )
+        phases, Q, PROFILE, mask=mask, angles=angles, cor=COR, n_positions=N, step_mm=cell.step_mm,
+        distance_mm=distance, band=band,
+    )  # fmt: skip
 
 
 def flat(start, chain):
@@ -161,6 +162,21 @@ class TestForward:
         monkeypatch.setattr("xrdct.dlsr.forward.MEMORY", 0.0)
         np.testing.assert_allclose(chain.slopes(values, places).back(y), back, rtol=1e-5, atol=1e-9)
 
+    def test_bands_are_the_whole_and_hold_a_part_of_it_at_a_time(self, phases, cell, chain, start, data):
+        bands = chain_of(phases, chain.mask, cell, band=12)
+        assert len(chain.bands) == 1
+        assert len(bands.bands) == 6
+        assert max(len(band.back) for band in bands.bands) < 0.7 * len(chain.bands[0].back)
+        owned = np.concatenate([band.model.q[band.own] for band in bands.bands])
+        np.testing.assert_array_equal(owned, chain.bands[0].model.q[chain.bands[0].own])
+        expected = chain.predict(start.values)
+        # Weights of the resampling below 1e-7 of the largest are left out; the rest is float32.
+        np.testing.assert_allclose(bands.predict(start.values), expected, atol=1e-5 * expected.max())
+        places = np.array([0, 3])
+        expected = chain.slopes(start.values, places).back(data[..., chain.used])
+        found = bands.slopes(start.values, places).back(data[..., chain.used])
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
     def test_a_range_that_parallax_empties_is_refused(self, cell):
         narrow = load_phase_set(ONE_LINE.model_copy(update={"q_min": 1.28, "q_max": 1.35}))
         with pytest.raises(FitError, match="too narrow"):
@@ -237,6 +253,17 @@ class TestRefine:
         image[chain.mask] = refined[0].values[:, chain.model.place("NCA", "c")]
         errors = [np.sqrt(np.nanmean((c - cell.c)[layers] ** 2)) for c in (conventional, image)]
         assert errors[1] < 0.5 * errors[0]
+
+    def test_a_whole_turn_gives_the_same_cells(self, phases, cell, chain, start, refined):
+        whole = chain_of(phases, chain.mask, cell, angles=2 * ANGLES)
+        data = np.random.default_rng(4).poisson(cell.sinogram(2 * ANGLES, counts=4000)).astype(np.float32)
+        used, variance = data[..., whole.used], np.maximum(data, 1)[..., whole.used]
+        found = refine(whole, used, variance, start, phases=("NCA",), smooth=1.0, samples=0, most=40)
+        assert found.solution.converged
+        place, pure = chain.model.place("NCA", "c"), (cell.nca > 0.5)[chain.mask]
+        truth = cell.c[chain.mask][pure]
+        errors = [np.sqrt(np.mean((one.values[pure, place] - truth) ** 2)) for one in (found, refined[0])]
+        assert errors[0] < 1.3 * errors[1]  # as many projections, other noise
 
     def test_two_starts_give_the_same_answer(self, chain, refined):
         place, member = chain.model.place("NCA", "c"), refined[0].unknowns.member[:, -1]

@@ -101,10 +101,12 @@ class Curvature:
         crossing = self._rays_per_voxel()
         channel = self.problem.weights.mean(axis=(0, 1))
         weight = np.interp(np.linspace(0, 1, chain.model.q.size), np.linspace(0, 1, channel.size), channel)
-        blocks = np.empty((len(unknowns.member), n_local, n_local))
-        for part, own in slopes.blocks():
-            own = own[:, :n_local] * unknowns.member[part, :, None]
-            blocks[part] = np.einsum("vim,vjm->vij", own * weight.astype(np.float32), own) * crossing
+        blocks = np.zeros((len(unknowns.member), n_local, n_local))
+        for band in chain.bands:
+            near = np.interp(band.model.q[band.own], chain.model.q, weight).astype(np.float32)
+            for part, own in slopes.of(band):
+                own = own[:, :n_local, band.own] * unknowns.member[part, :, None]
+                blocks[part] += np.einsum("vim,vjm->vij", own * near, own) * crossing
         prior = np.zeros(unknowns.member.shape)
         prior[unknowns.member] = self._smooth.diagonal()[: unknowns.n_local]
         diagonal = np.einsum("vii->vi", blocks)
