@@ -250,6 +250,7 @@ REFINED = {
     "reconstruct.parallax": ("linear", set()),  # the volume is the same; less to do
     "dlsr.phases": ([], {"refine_dlsr"}, {"fit.phase_set.phases.per_voxel": ["c"]}),
     "dlsr.smooth": (1.0, {"refine_dlsr"}),
+    "dlsr.prior": ("tv", {"refine_dlsr"}),
     "dlsr.max_iterations": (30, {"refine_dlsr"}),
     "dlsr.samples": (4, {"refine_dlsr"}),
     "dlsr.seed": (1, {"refine_dlsr"}),
