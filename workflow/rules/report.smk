@@ -159,6 +159,49 @@ rule draw_absorption:
         "../scripts/draw_absorption.py"
 
 
+rule draw_denoised:
+    input:
+        sinogram_manifest=sinogram_before("denoised", "json"),
+        sinogram=ancient(sinogram_before("denoised", "zarr")),
+        volume_manifest=rules.denoise.output.manifest,
+        volume=ancient(rules.denoise.output.store),
+        curves=rules.denoise.output.curves,
+    output:
+        denoised=report(
+            "results/{scan}/figures/denoised.png",
+            caption="../report/denoised.rst",
+            category="{scan}",
+            labels={"figure": "9 denoised"},
+        ),
+        learning=report(
+            "results/{scan}/figures/learning.png",
+            caption="../report/learning.rst",
+            category="{scan}",
+            labels={"figure": "9b learning curves"},
+        ),
+    log:
+        "logs/{scan}/draw_denoised.log",
+    benchmark:
+        "benchmarks/{scan}/draw_denoised.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        cfg=canonical_json(
+            {
+                "windows": [
+                    window.model_dump(mode="json") for window in cfg.windows.all()
+                ],
+                "colormap": cfg.report.colormap,
+            }
+        ),
+        code=script_hash("draw_denoised"),
+    message:
+        "Drawing what denoising did to {wildcards.scan}"
+    script:
+        "../scripts/draw_denoised.py"
+
+
 rule draw_overview:
     input:
         manifests=expand(str(rules.map_windows.output.manifest), scan=scan_names(scans)),
