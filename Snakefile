@@ -37,7 +37,7 @@ rule all:
         expand(rules.draw_absorption.output, scan=scan_names(scans))
         if cfg.absorption.correct
         else [],
-        expand(rules.draw_denoising.output, scan=scan_names(scans))
+        expand(rules.draw_denoised.output, scan=scan_names(scans))
         if cfg.denoise.apply
         else [],
         expand(rules.draw_pqnet.output, scan=scan_names(scans), stage=final_stage())

@@ -73,11 +73,11 @@ WITH_DLSR = {
 }
 """The stages of a beamtime with DLSR, which goes without denoising."""
 
-MAPS = {"map_windows", "draw_subsets", "diagnose_parallax"}
+MAPS = {"map_windows", "draw_subsets", "draw_denoised", "diagnose_parallax"}
 NETWORKS = {"pqnet_library", "pqnet_train", "pqnet_join"}
 MODEL = {"fit", "draw_fit", "correct_absorption", "diagnose_parallax", "pqnet_infer"} | NETWORKS
 FIGURES = {"draw_scan", "draw_fit", "draw_absorption", "draw_subsets", "draw_overview", "draw_pqnet"} | {
-    "draw_denoising",
+    "draw_denoised",
     "draw_beamtime",
     "draw_unrolled",
 }
@@ -162,7 +162,10 @@ KEYS = {
     "fit.mask_threshold": (0.03, {"fit", "pqnet_infer"}),
     "fit.parallax": (False, {"fit", "correct_absorption", "pqnet_infer"}),
     "fit.max_iterations": (60, {"fit"}),
-    "absorption.correct": (False, {"denoise", "fit", "pqnet_infer"}),  # they read the sinogram as it was measured
+    "absorption.correct": (
+        False,
+        {"denoise", "draw_denoised", "fit", "pqnet_infer"},
+    ),  # they read the sinogram as it was measured
     "absorption.factor": ("casing", {"correct_absorption"}),
     "absorption.given_factor": (2.0, {"correct_absorption"}),
     "absorption.casing": (None, {"correct_absorption"}),
