@@ -37,8 +37,11 @@ rule all:
         expand(rules.draw_absorption.output, scan=scan_names(scans))
         if cfg.absorption.correct
         else [],
+        expand(rules.draw_denoised.output, scan=scan_names(scans))
+        if cfg.denoise.apply
+        else [],
         expand(rules.draw_pqnet.output, scan=scan_names(scans), stage=final_stage())
-        if cfg.pqnet.apply
+        if cfg.maps.source == "all"
         else [],
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset

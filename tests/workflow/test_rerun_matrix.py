@@ -47,6 +47,7 @@ SETTINGS = {
     },
     "denoise": {"apply": True},
     "pqnet": {"apply": True, "model": "nets", "library": {"stored": True}, "members": 2},
+    "maps": {"source": "all"},
     "beamtime": {
         "apply": True,
         "regions": [
@@ -72,10 +73,11 @@ WITH_DLSR = {
 }
 """The stages of a beamtime with DLSR, which goes without denoising."""
 
-MAPS = {"map_windows", "draw_subsets", "diagnose_parallax"}
+MAPS = {"map_windows", "draw_subsets", "draw_denoised", "diagnose_parallax"}
 NETWORKS = {"pqnet_library", "pqnet_train", "pqnet_join"}
 MODEL = {"fit", "draw_fit", "correct_absorption", "diagnose_parallax", "pqnet_infer"} | NETWORKS
 FIGURES = {"draw_scan", "draw_fit", "draw_absorption", "draw_subsets", "draw_overview", "draw_pqnet"} | {
+    "draw_denoised",
     "draw_beamtime",
     "draw_unrolled",
 }
@@ -160,7 +162,10 @@ KEYS = {
     "fit.mask_threshold": (0.03, {"fit", "pqnet_infer"}),
     "fit.parallax": (False, {"fit", "correct_absorption", "pqnet_infer"}),
     "fit.max_iterations": (60, {"fit"}),
-    "absorption.correct": (False, {"denoise", "fit", "pqnet_infer"}),  # they read the sinogram as it was measured
+    "absorption.correct": (
+        False,
+        {"denoise", "draw_denoised", "fit", "pqnet_infer"},
+    ),  # they read the sinogram as it was measured
     "absorption.factor": ("casing", {"correct_absorption"}),
     "absorption.given_factor": (2.0, {"correct_absorption"}),
     "absorption.casing": (None, {"correct_absorption"}),
@@ -185,7 +190,8 @@ KEYS = {
     "denoise.model": ("network.pt", {"denoise"}),
     "denoise.joint": (True, {"denoise"}),
     "denoise.seed": (1, {"denoise"}),
-    "pqnet.apply": (False, set()),
+    # less to do: of the last stage, which the networks' maps stood for, there is a fit already
+    "pqnet.apply": (False, {"draw_fit", "gather_beamtime"}, {"maps.source": "best"}),
     "pqnet.model": ("others", NETWORKS | {"pqnet_infer"}),
     "pqnet.targets": (["Cu"], NETWORKS),
     "pqnet.library.absent": (0.2, NETWORKS),
@@ -207,6 +213,7 @@ KEYS = {
     "pqnet.gpu": (1, set()),
     "pqnet.cache": ("cache", set()),
     "pqnet.seed": (1, NETWORKS),
+    "maps.source": ("fit", {"draw_fit", "gather_beamtime"}),
     "beamtime.apply": (False, set()),
     "beamtime.reference": ("discharged_2p65V", ALL_SCANS),
     "beamtime.register_by": (["Cu"], ALL_SCANS),
@@ -246,6 +253,7 @@ REFINED = {
     "reconstruct.parallax": ("linear", set()),  # the volume is the same; less to do
     "dlsr.phases": ([], {"refine_dlsr"}, {"fit.phase_set.phases.per_voxel": ["c"]}),
     "dlsr.smooth": (1.0, {"refine_dlsr"}),
+    "dlsr.prior": ("tv", {"refine_dlsr"}),
     "dlsr.max_iterations": (30, {"refine_dlsr"}),
     "dlsr.samples": (4, {"refine_dlsr"}),
     "dlsr.seed": (1, {"refine_dlsr"}),
@@ -437,9 +445,11 @@ SAID = {"calibrate.frame": "raw/other.cbf is", "calibrate.poni": "raw/geometry.p
     "absorption.correct": "assemble/sinogram.json is read too",
     "denoise.apply": "reconstruct/corrected/volume.json is read too",
     "pqnet.model": "models/others/model.pt is read too",
+    "pqnet.apply": "fit/denoised/maps.json is read too",
+    "maps.source": "fit/denoised/maps.json is read too",
 }
 """What the sentence names in place of a key that says which file is read."""
-OTHER_FILES = ("absorption.correct", "denoise.apply", "pqnet.model", "fit.preset")
+OTHER_FILES = ("absorption.correct", "denoise.apply", "pqnet.model", "pqnet.apply", "maps.source", "fit.preset")
 """With these, other files follow one another, or fewer."""
 
 
@@ -453,6 +463,24 @@ def test_a_changed_key_reruns_what_reads_it_and_what_follows_and_is_named(beamti
         assert {file for job in jobs for file in job.output} == with_what_follows(affected, every_job)
     if readers:
         assert SAID.get(key, ".".join(key.split(".")[:2])) in explained("all", jobs)
+
+
+@pytest.mark.parametrize(
+    ("source", "rules", "folder"),
+    [
+        ("fit", NETWORKS | {"pqnet_infer", "draw_pqnet"}, "pqnet"),
+        ("pqnet", {"draw_pqnet"}, "fit/denoised"),  # absorption needs the fit of the first volume
+        ("pqnet+fit", {"draw_pqnet"}, "fit/denoised"),
+    ],
+)
+def test_nothing_is_computed_that_the_maps_are_not_taken_from(beamtime, every_job, tmp_path, source, rules, folder):
+    for name in ("raw", "part.npy"):
+        (tmp_path / name).symlink_to(beamtime.folder / name)
+    jobs = planned(changed_config(beamtime, {"maps.source": source}, f"{source}.yaml"), tmp_path)
+    assert rules_of(every_job) - rules_of(jobs) == rules
+    skipped = f"results/{SCAN}/{folder}/"
+    assert any(file.startswith(skipped) for job in every_job for file in job.output)
+    assert not any(file.startswith(skipped) for job in jobs for file in job.output)
 
 
 @pytest.mark.parametrize("key", REFINED)

@@ -145,10 +145,40 @@ def fitted(suffix):
     return f"results/{{scan}}/fit/{{stage}}/maps.{suffix}"
 
 
+def networks_maps(name, suffix):
+    """Store or manifest of a stage by the networks: their answers ('maps') or two steps of the fit ('refined')."""
+    return f"results/{{scan}}/pqnet/{{stage}}/{name}.{suffix}"
+
+
+def taken_maps(suffix):
+    """Store or manifest of the maps of a stage that figures and the beamtime take, in the form of a fit."""
+    if cfg.map_source() == "fit":
+        return fitted(suffix)
+    return networks_maps("refined", suffix)
+
+
+def taken_answers(suffix):
+    """Store or manifest of the answers to put in the place of `taken_maps`, where they are what is taken."""
+    return [networks_maps("maps", suffix)] if cfg.map_source() == "pqnet" else []
+
+
+def shown_maps(suffix, find):
+    """Input function: `find(suffix)` (see `final_maps`) of the last stage; every other stage is shown by its fit."""
+
+    def of_stage(wildcards):
+        if wildcards.stage == final_stage():
+            return expand(find(suffix), **wildcards)
+        return [fitted(suffix).format(**wildcards)] if find is taken_maps else []
+
+    return of_stage
+
+
 def fitted_stages():
-    """Stages whose fits are shown: before any correction, and after all of them."""
-    refined = {"dlsr"} if cfg.reconstruct.parallax == "dlsr" else set()
-    return sorted({"first", final_stage()} | refined) if cfg.fit.chosen() else []
+    """Stages whose maps are shown: before any correction (where there is a fit of it), and after all of them."""
+    first = "fit" in cfg.map_sources() or cfg.absorption.correct
+    stages = {"first"} if first else set()
+    stages |= {"dlsr"} if cfg.reconstruct.parallax == "dlsr" else set()
+    return sorted(stages | {final_stage()}) if cfg.fit.chosen() else []
 
 
 def refined_stage():
@@ -185,12 +215,9 @@ def beamtime_scans():
     ]
 
 
-def final_fits(suffix):
-    """Stores or manifests of the last fit of every scan."""
-    return [
-        fitted(suffix).format(scan=scan, stage=final_stage())
-        for scan in scan_names(scans)
-    ]
+def final_maps(suffix, find):
+    """Stores or manifests of every scan's maps of the last stage; `find` is `taken_maps` or `taken_answers`."""
+    return expand(find(suffix), scan=scan_names(scans), stage=final_stage())
 
 
 def beamtime_results():

@@ -21,7 +21,7 @@ from .denoise import Denoise
 from .dlsr import Dlsr
 from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
-from .maps import PRESETS, Report, Window, Windows
+from .maps import PRESETS, Maps, Report, Window, Windows
 from .pqnet import PqNet, PqNetLibrary
 from .series import Series
 
@@ -40,6 +40,7 @@ __all__ = [
     "Fill",
     "Fit",
     "Integrate",
+    "Maps",
     "PhaseSetSettings",
     "PhaseSettings",
     "PlainName",
@@ -77,6 +78,7 @@ class Config(Section):
     absorption: Absorption = Absorption()
     denoise: Denoise = Denoise()
     pqnet: PqNet = PqNet()
+    maps: Maps = Maps()
     dlsr: Dlsr = Dlsr()
     beamtime: Beamtime = Beamtime()
     series: Series = Series()
@@ -172,6 +174,33 @@ class Config(Section):
         if self.pqnet.apply and chosen is None:
             raise ValueError("pqnet.apply needs a phase set: choose fit.preset or fit.phase_set")
         return self
+
+    @model_validator(mode="after")
+    def _maps_have_networks(self):
+        source = self.maps.source
+        if source in ("pqnet+fit", "pqnet", "all") and not self.pqnet.apply:
+            raise ValueError(f"maps.source is {source}: set pqnet.apply to true, or maps.source to fit")
+        unanswered = self.beamtime.phases_named() - set(self.pqnet.targets)
+        if source == "pqnet" and self.pqnet.targets and self.beamtime.apply and unanswered:
+            raise ValueError(
+                f"maps.source is pqnet: the networks must answer for what beamtime speaks of; add "
+                f"{', '.join(sorted(unanswered))} to pqnet.targets, or take maps.source pqnet+fit"
+            )
+        return self
+
+    def map_source(self) -> str:
+        """What the figures and the beamtime take: 'fit', 'pqnet' or 'pqnet+fit'."""
+        if self.maps.source in ("best", "all"):
+            return "pqnet+fit" if self.pqnet.apply else "fit"
+        return self.maps.source
+
+    def map_sources(self) -> set[str]:
+        """What is computed of 'fit' and 'pqnet' (which makes 'pqnet+fit' too)."""
+        if self.fit.chosen() is None:
+            return set()
+        if self.maps.source == "all":
+            return {"fit", "pqnet"}
+        return {"fit"} if self.map_source() == "fit" else {"pqnet"}
 
     @model_validator(mode="after")
     def _beamtime_has_phases(self):
