@@ -183,15 +183,21 @@ def _run_view(arguments: argparse.Namespace) -> int:
 
 def _declare_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s)")
-    parser.add_argument("--to", choices=["csv", "tiff", "ome-zarr", "nexus"], required=True, help="form")
+    forms = ["csv", "tiff", "ome-zarr", "nexus", "vtk", "nxxrdct"]
+    parser.add_argument("--to", choices=forms, required=True, help="form; nxxrdct: patterns, the others: maps")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write to")
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
-    from .io.exchange import export
+    from .io.exchange import export, export_patterns
     from .io.tree import read_tree
 
-    for path in export(read_tree(arguments.store), arguments.to, arguments.output):
+    tree = read_tree(arguments.store)
+    if arguments.to == "nxxrdct":
+        written = export_patterns(tree, Path(arguments.store).parent, arguments.output)
+    else:
+        written = export(tree, arguments.to, arguments.output)
+    for path in written:
         print(path)
     return 0
 
