@@ -1,7 +1,7 @@
 """A beamtime for other programs: CSV, TIFF (ImageJ), OME-Zarr (napari), VTK (ParaView), NeXus; its patterns as NXxrdct.
 
-Every form but the last holds the maps on the common grid. Rows run as in `geometry` (row 0 at the largest y), sizes are in mm or µm
-as the form wants them, NaN stays NaN.
+Every form but the last holds the maps on the common grid. Rows run as in `geometry` (row 0 at the largest y), but in
+VTK, which counts upwards; sizes are in mm or µm as the form wants them, NaN stays NaN.
 """
 
 from collections.abc import Callable
