@@ -185,22 +185,27 @@ def _declare_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s); for onnx a model.pt"
     )
-    parser.add_argument("--to", choices=["csv", "tiff", "ome-zarr", "nexus", "onnx"], required=True, help="form")
+    forms = ["csv", "tiff", "ome-zarr", "nexus", "vtk", "nxxrdct", "onnx"]
+    what = "form; nxxrdct: patterns, onnx: networks, the others: maps"
+    parser.add_argument("--to", choices=forms, required=True, help=what)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write to")
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
+    from .io.exchange import export, export_patterns
+    from .io.tree import read_tree
+
     if arguments.to == "onnx":
         from .io.onnx import write_onnx
         from .io.pqnet import read_ensemble
 
-        files = write_onnx(*read_ensemble(arguments.store), arguments.output)
+        written = write_onnx(*read_ensemble(arguments.store), arguments.output)
+    elif arguments.to == "nxxrdct":
+        store = Path(arguments.store)
+        written = export_patterns(read_tree(store), store.parent, arguments.output)
     else:
-        from .io.exchange import export
-        from .io.tree import read_tree
-
-        files = export(read_tree(arguments.store), arguments.to, arguments.output)
-    for path in files:
+        written = export(read_tree(arguments.store), arguments.to, arguments.output)
+    for path in written:
         print(path)
     return 0
 
