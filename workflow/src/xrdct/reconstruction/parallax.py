@@ -21,6 +21,8 @@ METHODS = {"sirt": (sirt, 60), "cgls": (cgls, 15)}
 """Methods that take an operator which couples the channels, and how often they iterate when not told."""
 BLOCK = 256
 """Bins of Y that are reconstructed at a time and kept; those around them that are needed too are thrown away."""
+SAME_WAVELENGTH = 1e-3
+"""Share by which the wavelengths of one calibration may differ: its files are rounded."""
 NEGLIGIBLE = 1e-7
 """Weights of the resampling below this share of the largest are left out; they fall by a factor of 4 per bin."""
 
@@ -121,21 +123,33 @@ def reconstruct_with_parallax(
     return volume
 
 
-def distance_and_wavelength(geometry) -> dict[str, float]:
+def distance_and_wavelength(geometry, *, profile_wavelength: float | None = None) -> dict[str, float]:
     """``distance_mm`` along the beam and ``wavelength`` in Å of a pyFAI geometry (`io.poni.read_poni`).
 
     A detector that is tilted by rot1 and rot2 meets the beam at dist / (cos rot1 cos rot2).
 
+    Parameters
+    ----------
+    profile_wavelength
+        That of the instrument profile, Å: geometry and profile must come from one calibration, or the distance is not
+        that of the data. None: there is none to compare with.
+
     Raises
     ------
     GeometryError
-        If either is missing.
+        If distance or wavelength is missing, or the profile is of another calibration.
     """
     if not geometry.wavelength:
         raise GeometryError("parallax needs the wavelength, which the geometry (.poni) does not hold; calibrate again")
     distance = 1e3 * geometry.dist / (np.cos(geometry.rot1) * np.cos(geometry.rot2))
     check_distance(distance)
-    return {"distance_mm": float(distance), "wavelength": float(1e10 * geometry.wavelength)}
+    wavelength = float(1e10 * geometry.wavelength)
+    if profile_wavelength is not None and abs(wavelength / profile_wavelength - 1) > SAME_WAVELENGTH:
+        raise GeometryError(
+            f"the geometry (.poni) is for {wavelength:.5f} Å, the instrument profile for {profile_wavelength:.5f} Å: "
+            "they are not of one calibration, and the distance may be wrong; calibrate again"
+        )
+    return {"distance_mm": float(distance), "wavelength": wavelength}
 
 
 def check_distance(distance_mm: float | None) -> None:
