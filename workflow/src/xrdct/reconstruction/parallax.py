@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import numba
@@ -14,6 +16,7 @@ from .lntan import LnTanAxis, lntan_axis
 from .operator import ParallelBeam
 from .sirt import sirt
 from .tilted import TiltedBeam
+from .tilted_torch import TiltedTensors, cuda_available
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ def reconstruct_with_parallax(
     iterations: int | None = None,
     nonnegative: bool = False,
     block: int = BLOCK,
+    device: str = "auto",
     progress: Progress = without_progress,
 ) -> np.ndarray:
     """Reconstruct every voxel's pattern as it would be measured on the rotation axis.
@@ -72,6 +76,8 @@ def reconstruct_with_parallax(
         sirt: negative values are set to 0 after every step.
     block
         Bins of Y at a time: larger takes more memory and a little less time.
+    device
+        'cpu'; 'cuda', or 'torch' for its code on the CPU; 'auto': the GPU where PyTorch finds one.
     progress
         Wraps the blocks and, inside each, the iterations.
 
@@ -104,6 +110,7 @@ def reconstruct_with_parallax(
     )
     solve, usual = METHODS[method]
     options = {"iterations": iterations or usual, "progress": progress} | ({"nonnegative": True} if nonnegative else {})
+    solve = _on_device(partial(solve, **options), A, device)
     _tell(A, axis, method, options["iterations"], block)
     there, back = axis.from_q().astype(np.float32), axis.to_q().astype(np.float32)
     volume = np.zeros((n_positions, n_positions, n_q), dtype=np.float32)
@@ -114,13 +121,23 @@ def reconstruct_with_parallax(
         data, missing = resampled(sinogram, there[wanted])
         holes |= missing
         first = A.padding + kept.start - wanted.start
-        part = solve(A, data, **options)[..., first : first + kept.stop - kept.start]
+        part = solve(data)[..., first : first + kept.stop - kept.start]
         channels = touched(back[:, kept].T)
         volume[..., channels] += part @ back[channels, kept].T
     if holes.any():
         log.warning("%d of %d channels hold NaN in the sinogram and are NaN in the volume", holes.sum(), n_q)
         volume[..., holes] = np.nan
     return volume
+
+
+def _on_device(solve: Callable, A: TiltedBeam, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    """`solve(A, data)` as a function of the data, arrays both."""
+    if device == "cpu" or (device == "auto" and not cuda_available()):
+        log.info("on the CPU, %d threads", numba.get_num_threads())
+        return partial(solve, A)
+    tensors = TiltedTensors(A, "cpu" if device == "torch" else "cuda")
+    log.info("on %s", tensors.device_name)
+    return lambda data: solve(tensors, tensors.to_device(data)).cpu().numpy()
 
 
 def distance_and_wavelength(geometry, *, profile_wavelength: float | None = None) -> dict[str, float]:
@@ -224,10 +241,8 @@ def touched(weights: np.ndarray) -> slice:
 def _tell(A: TiltedBeam, axis: LnTanAxis, method: str, iterations: int, block: int) -> None:
     """What will be done, and about how long it will take, from the time of a few projections."""
     log.info(
-        "%s with parallax on the CPU, %d threads: %d bins of ln tan 2theta, a ray climbs %.3g of them per pixel and %d "
-        "over half the field",
+        "%s with parallax: %d bins of ln tan 2theta, a ray climbs %.3g of them per pixel and %d over half the field",
         method,
-        numba.get_num_threads(),
         axis.n_bins,
         A.tilt,
         A.padding - 2,
@@ -236,7 +251,10 @@ def _tell(A: TiltedBeam, axis: LnTanAxis, method: str, iterations: int, block: i
     bins = axis.n_bins + n_blocks * 4 * A.padding
     seconds = 2 * iterations * seconds_per_projection(A) * bins
     log.info(
-        "about %.3g minutes for %d iterations; %.2g GB of memory", seconds / 60, iterations, memory(A, axis, block)
+        "about %.3g minutes for %d iterations on the CPU; %.2g GB of memory",
+        seconds / 60,
+        iterations,
+        memory(A, axis, block),
     )
 
 
