@@ -13,7 +13,7 @@ from ..errors import GeometryError
 from .arrays import Progress, without_progress
 from .cgls import cgls
 from .lntan import LnTanAxis, lntan_axis
-from .operator import ParallelBeam
+from .operator import GROUP, ParallelBeam
 from .sirt import sirt
 from .tilted import TiltedBeam
 from .tilted_torch import TiltedTensors, cuda_available
@@ -260,7 +260,7 @@ def _tell(A: TiltedBeam, axis: LnTanAxis, method: str, iterations: int, block: i
 
 def seconds_per_projection(A: TiltedBeam, channels: int = 64) -> float:
     """Time of one A or Aᵀ per bin of Y, from some of the angles; the least of three, for others may work here too."""
-    some = A.rows(slice(None, None, max(1, A.angles.size // (2 * numba.get_num_threads()))))
+    some = A.rows(slice(None, None, max(1, A.angles.size // (GROUP * numba.get_num_threads()))))
     image, taken = some.constant_image(1, channels), []
     for _ in range(4):  # the first compiles
         started = time.perf_counter()
