@@ -200,7 +200,13 @@ def subset_paths(pattern):
 
 def save_record():
     """Write down, beside the results, what they were made from and how long it took."""
-    record = record_run(cfg, scans, results="results", benchmarks="benchmarks")
+    record = record_run(
+        cfg,
+        scans,
+        results="results",
+        benchmarks="benchmarks",
+        cores=workflow.cores if workflow.local_exec else None,
+    )
     write_record(record, "results/run.json")
 
 
