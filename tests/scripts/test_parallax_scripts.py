@@ -119,6 +119,14 @@ def test_maps_of_a_dlsr_have_the_form_of_a_fit_and_are_drawn(folder, profile, tm
     assert all(path.stat().st_size > 10_000 for path in outputs.values())
 
 
+def test_the_volume_says_how_many_iterations_made_it_and_why(folder):
+    found = read_store(folder / "v.zarr", "volume").attrs
+    held_out = {int(number): value for number, value in json.loads(found["held_out"]).items()}
+    assert 10 < found["iterations"] <= min(held_out, key=held_out.get)
+    assert json.loads(found["over_noise"]).keys() == json.loads(found["held_out"]).keys()
+    assert found["iterations"] < 200  # what sirt makes without parallax
+
+
 def test_the_diagnosis_is_written_and_drawn(folder, profile):
     found = diagnose(folder)
     assert found["radius_mm"] == pytest.approx(9.15, abs=1.0)

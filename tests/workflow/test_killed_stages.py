@@ -92,7 +92,7 @@ def stages(made, out):
             settings=Absorption(factor="given", given_factor=1e-6).model_dump(mode="json", exclude={"correct"}),
         ),
         "denoise": call(
-            "denoise", *sinogram, *of("d.zarr", "d.json", "network.pt", "denoised.png"),
+            "denoise", *sinogram, *of("d.zarr", "d.json", "network.pt", "learning.json"),
             settings=Denoise(split="thinning", steps=20, width=2, depth=1).model_dump(mode="json", exclude={"apply"}),
         ),
         "pqnet_library": call(
@@ -144,7 +144,7 @@ OUTPUTS = {
     "reconstruct": ["v.json"],
     "fit": ["f.json"],
     "correct_absorption": ["a.json", "t.json"],
-    "denoise": ["d.json"],
+    "denoise": ["d.json", "learning.json"],
     "pqnet_library": ["l.json"],
     "pqnet_train": ["member0.pt"],
     "pqnet_join": ["model.pt", "card.json", "card.md"],

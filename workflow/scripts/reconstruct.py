@@ -14,6 +14,7 @@ from xrdct.logbook import logbook, progress
 from xrdct.reconstruction.backend import OPTIONS, reconstruct_blocks
 from xrdct.reconstruction.beam_sense import CLEAR, sense_of_parallax
 from xrdct.reconstruction.parallax import distance_and_wavelength, reconstruct_with_parallax
+from xrdct.reconstruction.stopping import choose_iterations
 
 log = logging.getLogger("xrdct.reconstruct")
 
@@ -22,9 +23,13 @@ def main(sinogram_store, sinogram_manifest, store, manifest, *, settings, stage=
     sinogram = read_store(sinogram_store, "sinogram")
     if stage.startswith("subset"):
         sinogram = sinogram.isel(angle=sinogram.subset.values == int(stage.removeprefix("subset")))
-    volume = plain(sinogram, settings) if settings["parallax"] == "off" else tilted(sinogram, settings, geometry)
+    attrs = {}
+    if settings["parallax"] == "off":
+        volume = plain(sinogram, settings)
+    else:
+        volume, attrs = tilted(sinogram, settings, geometry)
     write_store(
-        to_dataset(volume, sinogram, stage).assign_attrs(parallax=settings["parallax"]),
+        to_dataset(volume, sinogram, stage).assign_attrs(parallax=settings["parallax"], **attrs),
         store,
         manifest,
         kind="volume",
@@ -53,20 +58,25 @@ def plain(sinogram, settings):
 
 
 def tilted(sinogram, settings, geometry):
+    """The volume, and attributes that say how many iterations made it and why."""
     scan = {
         "q": sinogram.q.values,
         "cor": sinogram.attrs["cor"] + sinogram.offset.values,
         "step_mm": sinogram.attrs["step_mm"],
         **distance_and_wavelength(read_poni(geometry)),
     }
-    tell_sense(sense_of_parallax(sinogram.intensity, sinogram.angle.values, **scan))
-    return reconstruct_with_parallax(
-        sinogram.intensity,
-        sinogram.angle.values,
-        **scan,
-        **{key: settings[key] for key in ("method", "support", "iterations", "nonnegative")},
-        progress=progress("reconstruct", "step"),
+    angles, way = sinogram.angle.values, {key: settings[key] for key in ("method", "support", "nonnegative")}
+    tell_sense(sense_of_parallax(sinogram.intensity, angles, **scan))
+    iterations, attrs = settings["iterations"], {}
+    if iterations is None:
+        data = {"subset": sinogram.subset.values, "variance": sinogram.variance}
+        chosen = choose_iterations(sinogram.intensity, angles, **scan, **way, **data)
+        iterations = chosen.iterations
+        attrs = {"held_out": json.dumps(chosen.held_out), "over_noise": json.dumps(chosen.over_noise)}
+    volume = reconstruct_with_parallax(
+        sinogram.intensity, angles, **scan, **way, iterations=iterations, progress=progress("reconstruct", "step")
     )
+    return volume, {"iterations": iterations, **attrs}
 
 
 def tell_sense(residual):

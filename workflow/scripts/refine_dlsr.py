@@ -51,6 +51,7 @@ def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_setti
         Start(first.voxels.parameters, first.voxels.errors),
         phases=tuple(mapped),
         smooth=settings["smooth"],
+        edges=settings["prior"] == "tv",
         subset=sinogram.subset.values,
         most=settings["max_iterations"],
         samples=settings["samples"],

@@ -197,7 +197,7 @@ def _run_export(arguments: argparse.Namespace) -> int:
 
 
 def _declare_cycler(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("log", metavar="FILE", help="BioLogic .mpt, or CSV")
+    parser.add_argument("log", metavar="FILE", help="BioLogic .mpt or .mpr, or CSV")
     parser.add_argument("--maker", default="plain", help="arbin, neware, or plain (%(default)s)")
     parser.add_argument(
         "--column", action="append", default=[], metavar="QUANTITY=NAME", help="time, voltage, current, cycle"

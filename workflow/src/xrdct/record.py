@@ -17,13 +17,23 @@ from .io.whole import replaced_when_whole
 from .machine import gpus, machine
 from .provenance import file_sha256
 from .scans import Subset
+from .series import SeriesRow
 
 LOCKS = Path(__file__).resolve().parents[3] / "requirements"
 """Lock files of the checkout that runs."""
 
+SHARED_SCRIPT = ("integrate_series",)
+"""Rules that run the script of another one."""
+
 
 def record_run(
-    config: Config, rows: Sequence[Subset], *, results: str | Path, benchmarks: str | Path, cores: int | None = None
+    config: Config,
+    rows: Sequence[Subset],
+    *,
+    series: Sequence[SeriesRow] = (),
+    results: str | Path,
+    benchmarks: str | Path,
+    cores: int | None = None,
 ) -> dict:
     """Collect the record of a finished run, as plain values.
 
@@ -32,8 +42,8 @@ def record_run(
 
     Parameters
     ----------
-    config, rows
-        Configuration and table.
+    config, rows, series
+        Configuration and tables.
     results, benchmarks
         Folders of the workflow, relative to the working folder.
     cores
@@ -43,8 +53,9 @@ def record_run(
     -------
     dict
         `xrdct`, `git_revision`, `locks` (one hash over the lock files), `machine`, `gpus`, `cores`, `configuration`,
-        `table`, `inputs` (sha256 of the small raw files), `stores` (digest of each manifest, with the fingerprints that
-        its provenance names) and `rules` (jobs, wall-clock and CPU seconds and largest memory in MiB of each).
+        `table`, `series`, `inputs` (sha256 of the small raw files), `stores` (digest of each manifest, with the
+        fingerprints that its provenance names) and `rules` (jobs, wall-clock and CPU seconds and largest memory in MiB
+        of each).
     """
     small = [config.calibrate.frame, config.calibrate.poni, config.detector.mask, config.denoise.model]
     files = {name: raw_path(config.raw.root, name) for name in small if name is not None}
@@ -54,6 +65,7 @@ def record_run(
         "cores": cores,
         "configuration": config.model_dump(mode="json"),
         "table": [row.model_dump(mode="json") for row in rows],
+        "series": [row.model_dump(mode="json") for row in series],
         "inputs": {name: file_sha256(path) for name, path in files.items()},
         "stores": {
             str(store): _store_record(store, manifest)
@@ -96,7 +108,7 @@ def times_by_rule(benchmarks: str | Path) -> dict[str, dict[str, float]]:
 def _rule_of(stem: str) -> str:
     """'integrate_2' is of integrate, 'reconstruct_subset1' of reconstruct, 'draw_scan' of draw_scan."""
     scripts = LOCKS.parent / "workflow" / "scripts"
-    names = sorted((path.stem for path in scripts.glob("*.py")), key=len, reverse=True)
+    names = sorted([*(path.stem for path in scripts.glob("*.py")), *SHARED_SCRIPT], key=len, reverse=True)
     return next((name for name in names if stem == name or stem.startswith(f"{name}_")), stem)
 
 

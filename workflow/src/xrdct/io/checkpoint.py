@@ -22,7 +22,11 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path, key: str):
-        self.path, self._key = Path(path), hashlib.sha256(key.encode()).hexdigest()
+        self.path, self._text, self._key = Path(path), key, hashlib.sha256(key.encode()).hexdigest()
+
+    def part(self, name: str) -> "Checkpoint":
+        """That of a part of the work, in a file beside this one."""
+        return Checkpoint(self.path.with_stem(f"{self.path.stem}-{name}"), self._text)
 
     def load(self) -> tuple[np.ndarray, dict] | None:
         """Vector and values; None where there is no file, a damaged one, or one of other work."""
@@ -38,5 +42,7 @@ class Checkpoint:
             np.savez(stream, key=self._key, facts=json.dumps(facts), vector=vector)
 
     def remove(self) -> None:
-        """The work is done."""
+        """The work is done, and that of all parts."""
         self.path.unlink(missing_ok=True)
+        for part in self.path.parent.glob(f"{self.path.stem}-*{self.path.suffix}"):
+            part.unlink()

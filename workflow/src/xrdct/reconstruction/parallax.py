@@ -113,8 +113,8 @@ def reconstruct_with_parallax(
         holes |= missing
         first = A.padding + kept.start - wanted.start
         part = solve(A, data, **options)[..., first : first + kept.stop - kept.start]
-        touched = _touched(back[:, kept].T)
-        volume[..., touched] += part @ back[touched, kept].T
+        channels = touched(back[:, kept].T)
+        volume[..., channels] += part @ back[channels, kept].T
     if holes.any():
         log.warning("%d of %d channels hold NaN in the sinogram and are NaN in the volume", holes.sum(), n_q)
         volume[..., holes] = np.nan
@@ -161,14 +161,32 @@ def blocks(n: int, size: int) -> list[slice]:
 
 def resampled(sinogram, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bins of Y of a sinogram, (angle, position, bin), float32; which of the bins of q that went in hold a NaN."""
-    touched = _touched(weights)
-    part = np.array(sinogram[..., touched], dtype=np.float32)
+    channels = touched(weights)
+    part = np.array(sinogram[..., channels], dtype=np.float32)
     missing = np.zeros(weights.shape[1], dtype=bool)
     bad = ~np.isfinite(part).all(axis=(0, 1))
     if bad.any():
         part[..., bad] = _bridged(part, bad)
-        missing[touched] = bad
-    return part @ weights[:, touched].T, missing
+        missing[channels] = bad
+    return part @ weights[:, channels].T, missing
+
+
+def strongest_bins(sinogram, weights: np.ndarray, size: int) -> slice:
+    """The `size` neighbouring bins of Y between which the mean pattern changes most, from some of the projections.
+
+    Parameters
+    ----------
+    sinogram
+        Shape (n_angles, n_positions, n_q).
+    weights
+        `LnTanAxis.from_q`, shape (n_bins, n_q).
+    """
+    mean = np.asarray(sinogram[:: max(1, sinogram.shape[0] // 32)]).mean(axis=(0, 1))
+    good = np.isfinite(mean)
+    mean = weights @ np.interp(np.arange(mean.size), np.flatnonzero(good), mean[good]) if good.any() else weights[:, 0]
+    size = min(size, mean.size)
+    contrast = np.convolve(np.diff(mean, append=mean[-1]) ** 2, np.ones(size), mode="valid")
+    return slice(int(contrast.argmax()), int(contrast.argmax()) + size)
 
 
 def _bridged(part: np.ndarray, bad: np.ndarray) -> np.ndarray:
@@ -183,7 +201,7 @@ def _bridged(part: np.ndarray, bad: np.ndarray) -> np.ndarray:
     return part[..., low] * (1 - share) + part[..., high] * share
 
 
-def _touched(weights: np.ndarray) -> slice:
+def touched(weights: np.ndarray) -> slice:
     """Columns between the first and last that weigh anything."""
     heavy = np.flatnonzero(np.abs(weights).max(axis=0) > NEGLIGIBLE * np.abs(weights).max())
     return slice(int(heavy[0]), int(heavy[-1]) + 1)
