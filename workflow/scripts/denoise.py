@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import tempfile
 from pathlib import Path
 
 import numba
@@ -22,6 +21,7 @@ from xrdct.errors import GeometryError
 from xrdct.geometry import pixel_centres
 from xrdct.io.network import network_from, read_training, write_training
 from xrdct.io.store import manifest_digest, read_store, replaced_when_whole, write_store
+from xrdct.io.whole import scratch_beside
 from xrdct.logbook import logbook, progress
 
 log = logging.getLogger("xrdct.denoise")
@@ -32,10 +32,10 @@ def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curve
     digest = manifest_digest(sinogram_manifest)
     split = split_of(sinogram, settings)
     shape = (split.n_channels, len(split.angles), split.n_positions, split.n_positions)
-    Path(store).parent.mkdir(parents=True, exist_ok=True)
-    # The parts of a full-size scan fill several gigabytes and are read a channel at a time: they stay on disk.
-    with tempfile.TemporaryDirectory(dir=Path(store).parent, prefix=".parts-") as folder:
-        parts = np.lib.format.open_memmap(Path(folder) / "parts.npy", "w+", np.float32, shape)
+    # The parts of a full-size scan fill several gigabytes and are read a channel at a time: they stay on disk. Those of
+    # a job that was killed go when it is started again.
+    with scratch_beside(Path(store).with_suffix(".parts")) as file:
+        parts = np.lib.format.open_memmap(file, "w+", np.float32, shape)
         reconstruct_parts(split, out=parts, progress=progress("reconstruct parts", "block"))
         refuse_unlike_parts(parts)
         inside = circle(split.n_positions)

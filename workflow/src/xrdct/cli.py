@@ -281,7 +281,7 @@ def _run_why(arguments: argparse.Namespace) -> int:
 
 def _declare_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, default="config/config.yaml", help="(%(default)s)")
-    parser.add_argument("--cores", type=_COUNT, default=os.cpu_count(), metavar="N", help="cores (%(default)s)")
+    _declare_cores(parser)
     parser.add_argument(
         "--rates", type=Path, metavar="FOLDER", help="working folder of a finished run (without: the demo's rates)"
     )
@@ -303,11 +303,28 @@ def _run_plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _declare_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", nargs="?", type=Path, default="results", metavar="RESULTS", help="(%(default)s)")
+    parser.add_argument("--out", type=_folder, required=True, metavar="FOLDER", help="working folder of the new run")
+    parser.add_argument("--raw", type=Path, metavar="FOLDER", help="raw files, where they are not where they were")
+    _declare_cores(parser)
+
+
+def _run_reproduce(arguments: argparse.Namespace) -> int:
+    from .reproduce import reproduce
+
+    return reproduce(arguments.results, arguments.out, raw=arguments.raw, cores=arguments.cores)
+
+
 def _declare_beamtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default="config/config.yaml", metavar="CONFIG", help="(%(default)s)")
     parser.add_argument(
         "-d", "--directory", type=Path, default=".", metavar="FOLDER", help="working folder, as for snakemake"
     )
+
+
+def _declare_cores(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cores", type=_COUNT, default=os.cpu_count(), metavar="N", help="cores (%(default)s)")
 
 
 def _count(n: int, noun: str) -> str:
@@ -323,6 +340,9 @@ COMMANDS = {
     "export": Command("Write a beamtime's maps, or networks, for other programs.", _declare_export, _run_export),
     "init": Command("Propose a scan table from a folder of raw data.", _declare_init, _run_init),
     "plan": Command("Say what a beamtime will cost: hours, terabytes, files.", _declare_plan, _run_plan),
+    "reproduce": Command(
+        "Run a recorded beamtime again, into another folder, and compare.", _declare_reproduce, _run_reproduce
+    ),
     "schema": Command("Export the JSON schema of the configuration.", _declare_schema, _run_schema),
     "simulate": Command(
         "Write the raw files of a simulated beamtime, with the truth.", _declare_simulate, _run_simulate
