@@ -60,6 +60,12 @@ rule draw_beamtime:
             category="Beamtime",
             labels={"figure": "cells against voltage"},
         ),
+        uncertainty=report(
+            "results/figures/uncertainty.png",
+            caption="../report/uncertainty.rst",
+            category="Beamtime",
+            labels={"figure": "how far to trust the maps"},
+        ),
         regions=report(
             "results/figures/regions.png",
             caption="../report/regions.rst",
@@ -68,7 +74,7 @@ rule draw_beamtime:
         ),
         vector=expand(
             "results/figures/{figure}.svg",
-            figure=["components", "shares", "cells", "regions"],
+            figure=["components", "shares", "cells", "uncertainty", "regions"],
         ),
     log:
         "logs/draw_beamtime.log",

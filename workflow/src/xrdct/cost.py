@@ -134,6 +134,8 @@ def rule_rates(times: dict[str, dict[str, float]], size: Size) -> dict[str, dict
     """
     rates: dict[str, dict[str, float]] = {}
     for name, time in times.items():
+        if name.endswith("_series"):  # grows with the series, not with the scans
+            continue
         rule = "pqnet" if name.startswith("pqnet_") and name not in ONCE else name  # its files carry the stage
         start = min(STARTS_S.get(rule, 0.0), time["cpu_s"] / time["jobs"])
         computing = time["cpu_s"] - start * time["jobs"]
@@ -167,6 +169,7 @@ def not_measured(config: Config, rates: dict) -> list[str]:
         "denoise": config.denoise.apply,
         "pqnet": "pqnet" in config.map_sources(),
         "refine_dlsr": config.reconstruct.parallax == "dlsr",
+        "fit_series": config.series.table is not None,
     }
     return [rule for rule, wanted in asked.items() if wanted and rule not in rates["rules"]]
 

@@ -3,7 +3,7 @@
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
 Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
-`dlsr`, `pqnet`, `beamtime`, `maps`.
+`dlsr`, `pqnet`, `beamtime`, `series`, `maps`.
 """
 
 import json
@@ -23,6 +23,7 @@ from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
 from .maps import PRESETS, Maps, Report, Window, Windows
 from .pqnet import PqNet, PqNetLibrary
+from .series import Series
 
 __all__ = [
     "PRESETS",
@@ -50,6 +51,7 @@ __all__ = [
     "Reconstruct",
     "Report",
     "Section",
+    "Series",
     "SinglePeakSettings",
     "Window",
     "Windows",
@@ -79,6 +81,7 @@ class Config(Section):
     maps: Maps = Maps()
     dlsr: Dlsr = Dlsr()
     beamtime: Beamtime = Beamtime()
+    series: Series = Series()
     report: Report = Report()
 
     @model_validator(mode="after")
@@ -210,6 +213,24 @@ class Config(Section):
         unknown = sorted(self.beamtime.phases_named() - set(names))
         if unknown:
             raise ValueError(f"beamtime: {', '.join(unknown)} is no phase of the fit ({', '.join(names)})")
+        return self
+
+    @model_validator(mode="after")
+    def _series_have_phases(self):
+        chosen = self.fit.chosen()
+        if self.series.table is None:
+            return self
+        if chosen is None:
+            raise ValueError("series.table needs a phase set: choose fit.preset or fit.phase_set")
+        if self.series.source != "fit" and (self.pqnet.library.noise != "poisson" or self.pqnet.targets):
+            raise ValueError(
+                f"series.source {self.series.source}: frames have the noise of counts, and weights need every phase: "
+                "set pqnet.library.noise to poisson, and leave pqnet.targets empty"
+            )
+        names = [phase.name for phase in chosen.phases]  # a single peak has no weight
+        unknown = sorted(self.series.phases_named() - set(names))
+        if unknown:
+            raise ValueError(f"series.groups: {', '.join(unknown)} is no phase of the fit ({', '.join(names)})")
         return self
 
 
