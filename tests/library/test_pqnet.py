@@ -1,5 +1,7 @@
 """PQ-Net on two phases: patterns, training, error bars, warnings, and the two steps of the fit."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,10 @@ from xrdct.errors import ConfigError, StoreError
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.fit.solve import fit_patterns
+from xrdct.io.onnx import write_onnx
 from xrdct.io.pqnet import read_ensemble, read_member, read_training, write_ensemble, write_member, write_training
 from xrdct.pqnet.calibration import calibrate, coverage
-from xrdct.pqnet.ensemble import draw_held_out, make_ensemble
+from xrdct.pqnet.ensemble import Ensemble, draw_held_out, make_ensemble
 from xrdct.pqnet.inference import is_in_range, predict_volume
 from xrdct.pqnet.library import Recipe, draw_library, full_scales, stream_library
 from xrdct.pqnet.network import LOG_WIDTHS, new_network
@@ -296,6 +299,29 @@ class TestEnsemble:
             read_ensemble(path, q=task.model.q[:-1], phases=names)
         with pytest.raises(StoreError, match="is for phases NCA, graphite, separator, not for NCA"):
             read_ensemble(path, q=task.model.q, phases=("NCA",))
+
+    @pytest.mark.parametrize("kind", ["dense", "convolution"])
+    def test_an_exported_network_answers_the_same(self, task, tmp_path, kind):
+        pytest.importorskip("onnxscript")
+        reference = pytest.importorskip("onnx.reference")
+        targets = len(task.scaling.targets)
+        member = new_network(seed=1, kind=kind, n_bins=task.model.q.size, n_targets=targets).eval()
+        alone = Ensemble((member,), task.scaling, None, None, None, None, None)
+        facts = {"targets": list(task.scaling.targets), "q": [float(Q[0]), float(Q[-1]), task.model.q.size]}
+        (path,) = write_onnx(alone, facts, tmp_path)
+        patterns = at_dose(task, 300, n=5).patterns.astype(np.float32)
+        level, mean = np.full(5, 40.0), patterns.mean(axis=1, dtype=float)
+        values, _, width = alone.raw_answers(patterns, level, mean)
+        inputs = {"patterns": patterns, "level": level.astype(np.float32)}
+        found = reference.ReferenceEvaluator(str(path)).run(["values", "widths"], inputs)
+        # Single precision; values near 0 against the size of the largest of their kind.
+        np.testing.assert_allclose(found[0], values, rtol=1e-5, atol=1e-5 * np.abs(values).max())
+        np.testing.assert_allclose(found[1], width, rtol=1e-4)
+
+    def test_without_its_packages_the_export_says_what_to_install(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "onnx", None)
+        with pytest.raises(StoreError, match=r"pip install 'xrdct\[onnx\]'"):
+            write_onnx(None, {}, tmp_path)
 
     def test_the_card_says_what_the_model_is_for(self, ensemble, task):
         card = measure_card(ensemble, task, patterns=300)
