@@ -16,6 +16,7 @@ BENCHES = {
     "first-way": "first_way",
     "insitu": "insitu",
     "integration": "integration",
+    "operando": "operando",
     "parallax": "parallax",
     "pqnet": "pqnet",
     "pqnet-presets": "pqnet_presets",
