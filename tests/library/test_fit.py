@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import voigt_profile
+from scipy.special import voigt_profile, xlogy
 
 from support_fit import PIXEL, PROFILE
 from xrdct.config.fit import PhaseSetSettings, read_preset
@@ -34,6 +34,12 @@ def drawn(model, n, dose, rng, *, level="full"):
     parameters[:, model.scale_places] = scales * dose / model.units(model.start).max(axis=1)
     parameters[:, model.background_places] = dose * np.array([0.1, 0.02, 0.01])
     return parameters
+
+
+def deviance(model, counts, parameters):
+    """Twice the log likelihood that is missing to a model of the counts themselves, shape (n_patterns,)."""
+    expected = np.maximum(model.patterns(parameters), 1e-9)
+    return 2 * (expected - counts + xlogy(counts, counts / expected)).sum(axis=1)
 
 
 class TestModel:
@@ -130,9 +136,11 @@ class TestFit:
         counts = rng.poisson(nca.patterns(truth)).astype(float)
         found = fit_patterns(nca, counts, level=level)
         ideal = fit_patterns(nca, counts, level=level, start=truth, search=False)
-        # A percent of Rwp is χ² 4 of 200. Neighbouring LixC phases, a line's width apart with free widths, have local
-        # minima: at 2000 counts one pattern in fifty ends in one (restarts would halve the speed).
-        assert np.mean(found.rwp < ideal.rwp * 1.01) > 0.97
+        # Deviance 1 more is one parameter off by one error. The mark is one pattern in 200; local minima are left
+        # where weak neighbours (LiC12 and LiC18, a line's width apart, widths free) may share a line.
+        worse = deviance(nca, counts, found.parameters) - deviance(nca, counts, ideal.parameters)
+        assert np.mean(worse < 1) > 0.995
+        assert worse.max() < 9
         for name in ("scale", "a", "c"):
             k = nca.place("NCA", name)
             inside = np.abs(found.parameters - truth)[:, k] < found.errors[:, k]

@@ -3,8 +3,10 @@
 
 rule gather_beamtime:
     input:
-        manifests=final_fits("json"),
-        maps=ancient(final_fits("zarr")),
+        manifests=final_maps("json", taken_maps),
+        maps=ancient(final_maps("zarr", taken_maps)),
+        answers_manifests=final_maps("json", taken_answers),
+        answers=ancient(final_maps("zarr", taken_answers)),
         masks=[region.mask for region in cfg.beamtime.all_regions() if region.mask],
     output:
         store=directory("results/beamtime.zarr"),

@@ -88,8 +88,10 @@ rule draw_subsets:
 
 rule draw_fit:
     input:
-        manifest=rules.fit.output.manifest,
-        maps=ancient(rules.fit.output.store),
+        manifest=shown_maps("json", taken_maps),
+        maps=ancient(shown_maps("zarr", taken_maps)),
+        answers_manifest=shown_maps("json", taken_answers),
+        answers=ancient(shown_maps("zarr", taken_answers)),
         structures=structure_files(),
     output:
         pattern=report(
@@ -160,36 +162,48 @@ rule draw_absorption:
         "../scripts/draw_absorption.py"
 
 
-rule draw_denoising:
+rule draw_denoised:
     input:
         sinogram_manifest=sinogram_before("denoised", "json"),
         sinogram=ancient(sinogram_before("denoised", "zarr")),
         volume_manifest=rules.denoise.output.manifest,
         volume=ancient(rules.denoise.output.store),
-        maps_manifest=rules.map_windows.output.manifest,
-        maps=ancient(rules.map_windows.output.store),
+        curves=rules.denoise.output.curves,
     output:
-        image=report(
-            "results/{scan}/figures/denoising.png",
-            caption="../report/denoising.rst",
+        denoised=report(
+            "results/{scan}/figures/denoised.png",
+            caption="../report/denoised.rst",
             category="{scan}",
-            labels={"figure": "9b before and after denoising"},
+            labels={"figure": "9 denoised"},
         ),
-        vector="results/{scan}/figures/denoising.svg",
+        learning=report(
+            "results/{scan}/figures/learning.png",
+            caption="../report/learning.rst",
+            category="{scan}",
+            labels={"figure": "9b learning curves"},
+        ),
+        vector="results/{scan}/figures/denoised.svg",
     log:
-        "logs/{scan}/draw_denoising.log",
+        "logs/{scan}/draw_denoised.log",
     benchmark:
-        "benchmarks/{scan}/draw_denoising.tsv"
+        "benchmarks/{scan}/draw_denoised.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        cfg=canonical_json({"colormap": cfg.report.colormap}),
-        code=script_hash("draw_denoising"),
+        cfg=canonical_json(
+            {
+                "windows": [
+                    window.model_dump(mode="json") for window in cfg.windows.all()
+                ],
+                "colormap": cfg.report.colormap,
+            }
+        ),
+        code=script_hash("draw_denoised"),
     message:
-        "Drawing {wildcards.scan} before and after denoising"
+        "Drawing what denoising did to {wildcards.scan}"
     script:
-        "../scripts/draw_denoising.py"
+        "../scripts/draw_denoised.py"
 
 
 rule draw_overview:

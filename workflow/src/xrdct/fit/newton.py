@@ -2,12 +2,15 @@
 
 Poisson weights 1/model make it Fisher scoring: its fixed point is the maximum of the likelihood. Scales and background
 enter linearly, so that each step solves for them exactly at the current cells and sizes, as variable projection does.
+A phase whose scale falls to 0 keeps a cell that nothing moves any more: when all else has settled, it is asked once
+more with its cell at the other side of the limits.
 """
 
 import numba
 import numpy as np
 
-from .model import evaluate
+from .bounded import bounded_minimum, cholesky
+from .model import PER_PEAK, PER_PHASE, evaluate
 
 POISSON, GIVEN = 0, 1
 """Weights: one over the model, or one over a variance that is given."""
@@ -48,50 +51,47 @@ def fit_one(
     scratch, model, slopes = np.empty((9, n)), np.empty(n), np.empty((m, n))
     trial_model, trial_slopes = np.empty(n), np.empty((m, n))
     weights, step = np.empty(n), np.empty(m)
-    gradient, hessian, damped = np.empty(m), np.empty((m, m)), np.empty((m, m))
-    found[:] = start
+    gradient, hessian, damped, work = np.empty(m), np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
+    found[:], before = start, np.empty(start.size)
     mean = 0.0
     for i in range(n):
         mean += abs(pattern[i]) / n
     least = max(LEAST * mean, 1e-30)
     evaluate(arrays, found, extra, columns, fixed, scratch, model, slopes)
-    damping, state, steps = 1e-2, STOPPED, 0
+    damping, state, steps, asked = 1e-2, STOPPED, 0, False
+    n_phases, n_peaks = arrays[7].shape[0], arrays[9].size  # of powers and shares, see `model.Arrays`
     for round_ in range(most):
         steps = round_ + 1
-        for i in range(n):
-            if variance[i] <= 0.0:
-                weights[i] = 0.0
-            elif weights_kind == GIVEN:
-                weights[i] = 1.0 / variance[i]
-            elif round_ == 0:
-                weights[i] = 1.0 / max(pattern[i], mean, least)
-            else:
-                weights[i] = 1.0 / max(model[i], least)
+        set_weights(weights, pattern, model, variance, weights_kind, mean, least, round_ == 0)
         normal_equations(slopes, weights, pattern, model, gradient, hessian)
         merit = chi2(weights, pattern, model)
         accepted = False
+        before[:] = found
         for _ in range(8):
             promise = bounded_step(
-                hessian, gradient, damping if round_ else 0.0, found, low, high, free, linear, round_ == 0, damped, step
-            )
+                hessian, gradient, damping if round_ else 0.0, found, low, high, free, linear, round_ == 0, damped,
+                work, step,
+            )  # fmt: skip
             if promise < SETTLED and round_ > 1:
                 state = CONVERGED
                 break
             for j in range(m):
                 k = free[j]
-                found[k] = min(max(found[k] + step[j], low[k]), high[k])
+                found[k] = min(max(before[k] + step[j], low[k]), high[k])
             evaluate(arrays, found, extra, columns, fixed, scratch, trial_model, trial_slopes)
             if chi2(weights, pattern, trial_model) <= merit * (1 + 1e-12) or round_ == 0:
                 accepted = True
                 break
-            for j in range(m):
-                found[free[j]] -= step[j]
+            found[:] = before
             damping = damping * 10.0
-        if state == CONVERGED:
-            break
-        if not accepted:  # no step helps: this is the minimum to rounding
+        if state == STOPPED and not accepted:  # no step helps: this is the minimum to rounding
             state = CONVERGED
-            break
+        if state == CONVERGED:
+            if asked or round_ + 3 > most or not mirror_absent(found, low, high, columns, n_phases, n_peaks):
+                break
+            asked, state = True, STOPPED
+            evaluate(arrays, found, extra, columns, fixed, scratch, model, slopes)
+            continue
         model, trial_model = trial_model, model
         slopes, trial_slopes = trial_slopes, slopes
         damping = max(damping * 0.1, 1e-6)
@@ -103,6 +103,38 @@ def fit_one(
             total += weights[i] * pattern[i] * pattern[i]
     standard_errors(hessian, damped, found, low, high, free, errors)
     return steps, state, chi2(weights, pattern, model), total, used
+
+
+@_jit
+def set_weights(weights, pattern, model, variance, kind, mean, least, at_first):
+    """One over the variance; the first step, which has no model yet to weigh by, takes the pattern for it."""
+    for i in range(pattern.size):
+        if variance[i] <= 0.0:
+            weights[i] = 0.0
+        elif kind == GIVEN:
+            weights[i] = 1.0 / variance[i]
+        elif at_first:
+            weights[i] = 1.0 / max(pattern[i], mean, least)
+        else:
+            weights[i] = 1.0 / max(model[i], least)
+
+
+@_jit
+def mirror_absent(found, low, high, columns, n_phases, n_peaks):
+    """Put the cell and size of every phase whose scale is 0 to the other side of their limits; whether there is any.
+
+    The pattern stays as it is: where a phase is not seen with one cell it may be with another.
+    """
+    any_moved = False
+    for p in range(n_phases + n_peaks):
+        base = PER_PHASE * p if p < n_phases else PER_PHASE * n_phases + PER_PEAK * (p - n_phases)
+        if found[base] > 0.0:
+            continue
+        for k in range(base + 1, base + (PER_PHASE if p < n_phases else PER_PEAK)):
+            if columns[k] >= 0:
+                found[k] = low[k] + high[k] - found[k]
+                any_moved = True
+    return any_moved
 
 
 @_jit
@@ -142,48 +174,21 @@ def normal_equations(slopes, weights, pattern, model, gradient, hessian):
 
 
 @_jit
-def bounded_step(hessian, gradient, damping, found, low, high, free, linear, only_linear, damped, step):
+def bounded_step(hessian, gradient, damping, found, low, high, free, linear, only_linear, damped, work, step):
     """The step to the minimum of the quadratic model within the limits; returns what it promises to take off χ².
 
-    Parameters that would leave their limits are set to them and the others solved again; those at a limit that the
-    gradient pushes outwards stay. The damping is relative to the width of the limits, so that it holds back only what
-    the data say nothing about.
+    The damping is relative to the width of the limits, so that it holds back only what the data say nothing about.
     """
     m = free.size
-    held = np.zeros(m, numba.boolean)
+    lowest, highest, fixed = np.empty(m), np.empty(m), np.empty(m, numba.boolean)
     for j in range(m):
         k = free[j]
-        step[j] = 0.0
-        at_low, at_high = found[k] <= low[k], found[k] >= high[k]
-        held[j] = (at_low and gradient[j] <= 0.0) or (at_high and gradient[j] >= 0.0)
-        held[j] |= hessian[j, j] <= 0.0 or (only_linear and not linear[j])
-    for _ in range(m + 1):
-        if not solve_free(hessian, gradient, damping, low, high, free, linear, held, damped, step):
-            return 0.0
-        worst, place = 0.0, -1
-        for j in range(m):
-            if held[j]:
-                continue
-            k = free[j]
-            beyond = max(low[k] - found[k] - step[j], found[k] + step[j] - high[k])
-            if beyond > 0.0:
-                width = high[k] - low[k]
-                relative = beyond * np.sqrt(hessian[j, j]) if linear[j] else beyond / width
-                if relative > worst:
-                    worst, place = relative, j
-        if place < 0:
-            break
-        for j in range(m):  # all that leave by half as much as the worst go together
-            if held[j]:
-                continue
-            k = free[j]
-            beyond = max(low[k] - found[k] - step[j], found[k] + step[j] - high[k])
-            if beyond <= 0.0 or linear[j] != linear[place]:
-                continue
-            relative = beyond * np.sqrt(hessian[j, j]) if linear[j] else beyond / (high[k] - low[k])
-            if relative >= 0.5 * worst:
-                step[j] = (low[k] if found[k] + step[j] < low[k] else high[k]) - found[k]
-                held[j] = True
+        lowest[j], highest[j] = low[k] - found[k], high[k] - found[k]
+        fixed[j] = hessian[j, j] <= 0.0 or (only_linear and not linear[j])
+        damped[j] = hessian[j]
+        if not linear[j]:
+            damped[j, j] += 12.0 * damping / (high[k] - low[k]) ** 2
+    bounded_minimum(damped, gradient, lowest, highest, fixed, step, work)
     promise = 0.0
     for j in range(m):
         curved = 0.0
@@ -191,65 +196,6 @@ def bounded_step(hessian, gradient, damping, found, low, high, free, linear, onl
             curved += hessian[j, i] * step[i]
         promise += step[j] * (2.0 * gradient[j] - curved)
     return promise
-
-
-@_jit
-def solve_free(hessian, gradient, damping, low, high, free, linear, held, damped, step):
-    """Solve for the steps that are not held, given those that are; False if the matrix is not positive definite."""
-    m, count = free.size, 0
-    places = np.empty(m, np.int64)
-    for j in range(m):
-        if not held[j]:
-            places[count] = j
-            count += 1
-    scale, right = np.empty(count), np.empty(count)
-    for a in range(count):
-        scale[a] = 1.0 / np.sqrt(hessian[places[a], places[a]])
-    for a in range(count):
-        j = places[a]
-        right[a] = gradient[j]
-        for k in range(m):
-            if held[k] and step[k] != 0.0:
-                right[a] -= hessian[j, k] * step[k]
-        right[a] *= scale[a]
-        for b in range(a + 1):
-            damped[a, b] = hessian[j, places[b]] * scale[a] * scale[b]
-        damped[a, a] += 1e-10
-        if not linear[j]:
-            width = high[free[j]] - low[free[j]]
-            damped[a, a] += damping * (scale[a] / width) ** 2 * 12.0
-    if not cholesky(damped, count):
-        return False
-    for a in range(count):
-        total = right[a]
-        for b in range(a):
-            total -= damped[a, b] * right[b]
-        right[a] = total / damped[a, a]
-    for a in range(count - 1, -1, -1):
-        total = right[a]
-        for b in range(a + 1, count):
-            total -= damped[b, a] * right[b]
-        right[a] = total / damped[a, a]
-    for a in range(count):
-        step[places[a]] = right[a] * scale[a]
-    return True
-
-
-@_jit
-def cholesky(matrix, n):
-    """Lower factor of the first n rows, in place; False where the matrix is not positive definite."""
-    for a in range(n):
-        for b in range(a + 1):
-            total = matrix[a, b]
-            for c in range(b):
-                total -= matrix[a, c] * matrix[b, c]
-            if a == b:
-                if total <= 0.0:
-                    return False
-                matrix[a, a] = np.sqrt(total)
-            else:
-                matrix[a, b] = total / matrix[b, b]
-    return True
 
 
 @_jit

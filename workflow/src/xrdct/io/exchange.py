@@ -79,7 +79,7 @@ def to_csv(tree: xr.DataTree, folder: Path) -> list[Path]:
         head = ["x_mm", "y_mm", "rwp", *(f"{phase} {quantity}" for quantity in QUANTITIES for phase in phases)]
         x, y = np.meshgrid(one.x.values, one.y.values)
         columns = [x.ravel(), y.ravel(), one.rwp.values.ravel(), *_cube(one).reshape(-1, x.size)]
-        fitted = np.isfinite(columns[2])
+        fitted = np.isfinite(columns[3:]).any(axis=0)  # what networks answer has no Rwp
         path = folder / f"{name}.csv"
         table = np.stack(columns, axis=1)[fitted]
         np.savetxt(path, table, delimiter=",", header=",".join(head), comments="", fmt="%.6g", encoding="utf-8")
