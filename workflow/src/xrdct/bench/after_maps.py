@@ -48,9 +48,9 @@ AFTER = ("gather_beamtime", "draw_beamtime", "draw_unrolled", "draw_overview")
 
 def measure() -> list[Mark]:
     """CPU seconds of every step, their sum beside the pipeline's."""
+    pipeline = pipeline_seconds()
     with tempfile.TemporaryDirectory(prefix="xrdct-bench-") as name:
         steps = after_the_maps(Path(name))
-    pipeline = pipeline_seconds()
     marks = [reported(f"{step}, CPU time", seconds, "s") for step, seconds in steps.items()]
     marks.append(reported("pipeline up to the maps, two scans of the paper, planned CPU time", pipeline, "s"))
     share = 100 * sum(steps.values()) / (pipeline + sum(steps.values()))
