@@ -11,6 +11,7 @@ from .marks import page, summary, table, write_summary
 REPOSITORY = Path(__file__).resolve().parents[4]
 BENCHES = {
     "absorption": "absorption",
+    "after-maps": "after_maps",
     "assembly": "assembly",
     "denoise": "denoise",
     "first-way": "first_way",
