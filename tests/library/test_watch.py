@@ -3,16 +3,19 @@
 import os
 import shutil
 
+import fabio
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 from support import REPOSITORY
 from xrdct import watch as module
 from xrdct.cli import main
 from xrdct.errors import ConfigError
-from xrdct.io.arrival import look_at_scan
+from xrdct.io.arrival import Expected, look_at_frames
 from xrdct.scans import read_scans, scan_names, write_scans
+from xrdct.series import SeriesRow, read_series, write_series
 from xrdct.watch import Watch, check_root, watch
 
 TINY = REPOSITORY / "tests" / "data" / "tiny"
@@ -50,7 +53,7 @@ def calls(monkeypatch):
 
     def run(command, _output):
         table = os.path.join(os.path.dirname(command[command.index("--configfile") + 1]), "scans.tsv")
-        found.append(scan_names(read_scans(table)))
+        found.append(scan_names(read_scans(table, may_be_empty=True)))
         return int(bool(set(found.bad) & set(found[-1])))
 
     monkeypatch.setattr(module, "run_to_end", run)
@@ -153,32 +156,49 @@ def test_another_setting_is_taken_up(folder, calls):
 
 
 def test_truncated_vanished_and_too_many_frames_are_lacking(folder):
-    rows = [row for row in read_scans(folder / "scans.tsv") if row.scan == FIRST]
-    assert look_at_scan(rows, folder / "raw").lacking is None
+    def look():
+        return look_at_frames([Expected(path, None, N)])
+
     path = folder / "raw" / f"{FIRST}_s1.h5"
+    assert look().lacking is None
     write_frames(path, N + 1, N + 1)
-    assert f"{N + 1} of {N} frames" in look_at_scan(rows, folder / "raw").lacking
+    assert f"{N + 1} of {N} frames" in look().lacking
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    assert str(path) in look_at_scan(rows, folder / "raw").lacking
+    assert str(path) in look().lacking
     path.unlink()
-    arrival = look_at_scan(rows, folder / "raw")
-    assert "no such file" in arrival.lacking
-    assert len(arrival.stamp) == 1
+    assert "no such file" in look().lacking
+    assert look().stamp == ()
 
 
 def test_a_series_of_images_is_whole_when_all_are_there(tmp_path):
-    import fabio
-
-    row = read_scans(TINY / "scans.tsv")[0].model_copy(
-        update={"file": "a_*.cbf", "dataset": None, "n_projections": 2, "n_positions": 2}
-    )
+    expected = Expected(tmp_path / "a_*.cbf", None, 4)
     for k in range(4):
-        arrival = look_at_scan([row], tmp_path)
-        assert arrival.lacking
+        assert look_at_frames([expected]).lacking
         fabio.cbfimage.CbfImage(data=np.full((5, 5), k, np.int32)).write(str(tmp_path / f"a_{k}.cbf"))
-    assert look_at_scan([row], tmp_path).lacking is None
-    assert len(look_at_scan([row], tmp_path).stamp) == 4
+    assert look_at_frames([expected]).lacking is None
+    assert len(look_at_frames([expected]).stamp) == 4
+
+
+def test_a_series_against_time_is_whole_with_its_log(folder, calls):
+    """A beamtime of one point that is measured again and again, and no scan."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["fit"], config["series"] = {"preset": "lixc-4"}, {"table": "series.tsv"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    write_scans(folder / "scans.tsv", [])
+    row = SeriesRow(series="point", file=f"{FIRST}_s1.h5", log="cycler.mpt", n_repeats=N)
+    write_series(folder / "series.tsv", [row])
+    one, log = watched(folder), folder / "raw" / "cycler.mpt"
+    log.write_text("EC-Lab")
+    one.step(0)
+    log.write_text("EC-Lab, one more line")
+    for now in (20, 40):
+        one.step(now)
+    assert calls == []
+    one.step(50)
+    assert calls == [[]]
+    assert read_series(folder / "watch" / "series.tsv") == [row]
+    assert one.done == {"point"}
 
 
 def test_once_ends_when_what_rested_is_processed(folder, calls):

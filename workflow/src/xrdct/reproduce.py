@@ -22,6 +22,7 @@ from .machine import gpus, machine
 from .provenance import file_sha256, files_fingerprint
 from .record import versions
 from .scans import Subset, write_scans
+from .series import SeriesRow, write_series
 from .snakemake_call import snakemake_command, snakemake_environment
 
 
@@ -47,6 +48,7 @@ class Run:
     """Its working folder."""
     config: Config
     rows: tuple[Subset, ...]
+    series: tuple[SeriesRow, ...]
 
     @property
     def raw(self) -> Path:
@@ -68,12 +70,13 @@ def read_run(results: str | Path) -> Run:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         rows = tuple(Subset.model_validate(row) for row in record["table"])
+        series = tuple(SeriesRow.model_validate(row) for row in record.get("series", []))
         settings = record["configuration"]
     except FileNotFoundError:
         raise StoreError(f"{path}: no such file; it is written when a run has finished") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: not the record of a run ({error})") from None
-    return Run(record, Path(results).resolve().parent, validate(settings, origin=str(path)), rows)
+    return Run(record, Path(results).resolve().parent, validate(settings, origin=str(path)), rows, series)
 
 
 def changed_raw_files(run: Run, raw: Path) -> list[str]:
@@ -85,8 +88,10 @@ def changed_raw_files(run: Run, raw: Path) -> list[str]:
             problems.append(f"{path}: no such file")
         elif file_sha256(path) != recorded:
             problems.append(f"{path}: is not the file that was used (sha256 {recorded[:16]}…)")
-    for row in run.rows:
-        stored = run.record["stores"].get(f"results/{row.scan}/integrate/{row.subset}/patterns.zarr", {})
+    measured = [(row, f"results/{row.scan}/integrate/{row.subset}/patterns.zarr") for row in run.rows]
+    measured += [(row, f"results/series/{row.series}/patterns.zarr") for row in run.series]
+    for row, store in measured:
+        stored = run.record["stores"].get(store, {})
         if "frames" not in stored.get("inputs", {}):
             continue
         try:
@@ -124,6 +129,8 @@ def prepare(run: Run, out: Path, raw: Path) -> Path:
     """
     settings = json.loads(json.dumps(run.record["configuration"]))
     settings["scans"], settings["raw"]["root"] = "scans.tsv", str(raw.resolve())
+    if run.series:
+        settings["series"]["table"] = "series.tsv"
     if "pqnet" in settings:
         settings["pqnet"]["cache"] = None
     config, text = out / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
@@ -135,6 +142,8 @@ def prepare(run: Run, out: Path, raw: Path) -> Path:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run.folder / name, out / name)
     write_scans(out / "scans.tsv", list(run.rows))
+    if run.series:
+        write_series(out / "series.tsv", list(run.series))
     config.write_text(text, encoding="utf-8")
     return config
 
@@ -188,6 +197,7 @@ def tolerance_of(store: str, kind: str, config: Config) -> Tolerance:
     """How near a store of a kind has to come, by whether a network stands before it."""
     after_denoising = ("denoised" in store or kind in ("maps", TREE)) and config.denoise.apply
     learned = (after_denoising and config.denoise.model is None) or "/pqnet/" in store
+    learned = learned or (kind == TREE and config.map_source() != "fit")
     return LEARNED[kind] if learned and kind in LEARNED else TOLERANCES[kind]
 
 

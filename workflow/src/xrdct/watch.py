@@ -1,6 +1,6 @@
-"""A beamtime while it is measured: every scan is processed as soon as its raw files are whole.
+"""A beamtime while it is measured: every scan, and every series, is processed as soon as its raw files are whole.
 
-The table tells what to wait for; rows can be added while it is watched. Snakemake is run with a table of the scans that
+The tables tell what to wait for; rows can be added while it is watched. Snakemake is run with a table of the scans that
 are whole, so that maps and figures of all of them stand after each; a scan that fails is left out of the table until
 its files change. Nothing is remembered between two watches: what is up to date, Snakemake finds out.
 """
@@ -13,16 +13,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
 from .config import Config, load
 from .errors import ConfigError, TableError
-from .io.arrival import Arrival, look_at_scan, stamp_of
+from .io.arrival import Arrival, Expected, look_at_frames, stamp_of
 from .io.frames import raw_path
 from .scans import Subset, missing_subsets, read_scans, scan_names, subsets_of, write_scans
+from .series import SeriesRow, read_series, write_series
 from .snakemake_call import snakemake_command, snakemake_environment
 
 log = logging.getLogger("xrdct.watch")
@@ -37,8 +38,26 @@ class Beamtime:
 
     config: Config
     rows: tuple[Subset, ...]
+    series: tuple[SeriesRow, ...]
     shared: tuple
     """Stamp of the configuration and of the raw files that all scans need."""
+    root: Path
+    """Of the raw files."""
+
+    def names(self) -> list[str]:
+        """Scans, then series, in the order of their tables."""
+        return scan_names(list(self.rows)) + [row.series for row in self.series]
+
+    def look(self, name: str) -> Arrival:
+        """What stands of the files of a scan or a series."""
+        rows = subsets_of(list(self.rows), name)
+        if missing := missing_subsets(rows, expected=self.config.raw.subsets_per_scan):
+            return Arrival((), "; ".join(missing))
+        wanted = [(row, row.n_projections * row.n_positions) for row in rows]
+        wanted += [(row, row.n_repeats * row.n_positions) for row in self.series if row.series == name]
+        found = look_at_frames(Expected(raw_path(self.root, row.file), row.dataset, n) for row, n in wanted)
+        logs = [raw_path(self.root, row.log) for row in self.series if row.series == name and row.log]
+        return replace(found, stamp=found.stamp + stamp_of(logs))  # the cycler's log may still grow
 
 
 @dataclass
@@ -92,14 +111,16 @@ class Watch:
     @property
     def waiting(self) -> list[str]:
         """Scans of the table that were not processed."""
-        rows = self._last.rows if self._last else ()
-        return [scan for scan in scan_names(rows) if scan not in self.done and scan not in self.failed]
+        names = self._last.names() if self._last else []
+        return [scan for scan in names if scan not in self.done and scan not in self.failed]
 
     def _read(self) -> Beamtime | None:
         """Configuration and table, the last good ones while somebody edits them."""
         try:
             config = load(self.config)
-            rows = read_scans(self.config.parent / config.scans)
+            table = config.series.table
+            rows = read_scans(self.config.parent / config.scans, may_be_empty=table is not None)
+            series = read_series(self.config.parent / table) if table else []
         except (ConfigError, TableError) as error:
             self._tell("the configuration", str(error), logging.WARNING)
             return self._last
@@ -107,12 +128,12 @@ class Watch:
         root = self.folder / config.raw.root
         needed = [config.calibrate.frame, config.calibrate.poni, config.detector.mask, config.denoise.model]
         files = [raw_path(root, name) for name in needed if name]
-        return Beamtime(config, tuple(rows), (config.model_dump_json(), stamp_of(files)))
+        return Beamtime(config, tuple(rows), tuple(series), (config.model_dump_json(), stamp_of(files)), root)
 
     def _whole(self, beamtime: Beamtime, now: float) -> Iterator[str]:
         """Scans whose files are all there and have not changed for a while, but those that failed as they are."""
-        for scan in scan_names(beamtime.rows):
-            arrival = self._look(beamtime, scan)
+        for scan in beamtime.names():
+            arrival = beamtime.look(scan)
             stamp, since = self._seen.get(scan, (None, now))
             if stamp != arrival.stamp:
                 since = now
@@ -122,13 +143,6 @@ class Watch:
                 self._tell(scan, f"not whole yet: {arrival.lacking}")
             elif now - since >= self.settle_s and self.failed.get(scan) != arrival.stamp:
                 yield scan
-
-    def _look(self, beamtime: Beamtime, scan: str) -> Arrival:
-        rows = subsets_of(beamtime.rows, scan)
-        missing = missing_subsets(rows, expected=beamtime.config.raw.subsets_per_scan)
-        if missing:
-            return Arrival((), "; ".join(missing))
-        return look_at_scan(rows, self.folder / beamtime.config.raw.root)
 
     def _process(self, beamtime: Beamtime, scans: list[str]) -> bool:
         """Run the workflow for the scans that are done and some more; whether it went well."""
@@ -155,8 +169,11 @@ class Watch:
         """A configuration like the user's with a table of some scans; jobs come out the same with either."""
         own = self.folder / "watch"
         own.mkdir(parents=True, exist_ok=True)
-        write_scans(own / "scans.tsv", [row for row in beamtime.rows if row.scan in scans])
         settings = beamtime.config.model_dump(mode="json") | {"scans": "scans.tsv"}
+        write_scans(own / "scans.tsv", [row for row in beamtime.rows if row.scan in scans])
+        series = [row for row in beamtime.series if row.series in scans]
+        write_series(own / "series.tsv", series)
+        settings["series"]["table"] = "series.tsv" if series else None
         (own / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         return own / "config.yaml"
 

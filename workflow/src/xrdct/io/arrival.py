@@ -1,12 +1,11 @@
 """Has a scan arrived whole, or is it still being measured?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RawDataError
-from ..scans import Subset
-from .frames import open_frames, raw_path
+from .frames import open_frames
 
 
 @dataclass(frozen=True)
@@ -19,28 +18,31 @@ class Arrival:
     """What is not there yet, or not as the table says; None: every frame that the table asks for is there."""
 
 
-def look_at_scan(rows: Sequence[Subset], root: str | Path) -> Arrival:
-    """Look at the raw files of all subsets of a scan; headers are read, frames are not.
+@dataclass(frozen=True)
+class Expected:
+    """What the table says of one series of frames."""
+
+    file: Path
+    dataset: str | None
+    n_frames: int
+
+
+def look_at_frames(series: Iterable[Expected]) -> Arrival:
+    """Look at the raw files of a scan (all its subsets); headers are read, frames are not.
 
     A file that says it holds all frames may still be written to: a scan is whole when a later look, some time after,
     finds the same stamp and nothing lacking.
-
-    Parameters
-    ----------
-    rows
-        Of one scan.
-    root
-        Of the raw files.
     """
     stamps, lacking = [], []
-    for row in rows:
-        path = raw_path(root, row.file)
+    for one in series:
         try:
-            with open_frames(path, row.dataset) as frames:
-                stamps += _stamps({path, *map(Path, frames.files)})
-                lacking += _lacking_frames(frames, row)
+            with open_frames(one.file, one.dataset) as frames:
+                stamps += _stamps({one.file, *map(Path, frames.files)})
+                there = frames.shape[0] - frames.count_unwritten()
+                if not there == one.n_frames == frames.shape[0]:
+                    lacking.append(f"{one.file}: {there} of {one.n_frames} frames")
         except RawDataError as error:
-            stamps += _stamps([path])
+            stamps += _stamps([one.file])
             lacking.append(str(error))
     return Arrival(tuple(sorted(stamps)), "; ".join(lacking) or None)
 
@@ -48,14 +50,6 @@ def look_at_scan(rows: Sequence[Subset], root: str | Path) -> Arrival:
 def stamp_of(paths: Iterable[str | Path]) -> tuple[tuple[str, int, int], ...]:
     """Name, size and time of files, those that are there."""
     return tuple(sorted(_stamps(map(Path, paths))))
-
-
-def _lacking_frames(frames, row: Subset) -> list[str]:
-    wanted = row.n_projections * row.n_positions
-    there = frames.shape[0] - frames.count_unwritten()
-    if there == wanted == frames.shape[0]:
-        return []
-    return [f"{frames.path}: {there} of {wanted} frames"]
 
 
 def _stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
