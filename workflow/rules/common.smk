@@ -18,7 +18,13 @@ from snakemake.exceptions import WorkflowError
 from xrdct import config as settings
 from xrdct.errors import XrdctError
 from xrdct.io.frames import files_behind, raw_path, series_stamp
-from xrdct.needs import Extent, extent_of, memory_mib
+from xrdct.needs import (
+    Extent,
+    extent_of,
+    memory_mib,
+    memory_of_values,
+    values_of_maps,
+)
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
 from xrdct.record import record_run, write_record
@@ -78,6 +84,11 @@ def memory(rule):
         return memory_mib(rule, extent, threads=threads) * attempt
 
     return needed
+
+
+def memory_for(rule, n_values):
+    """Resource function: MiB for a job that holds so many values, and more at every further attempt."""
+    return lambda wildcards, attempt: memory_of_values(rule, n_values) * attempt
 
 
 def minutes(most):
@@ -316,6 +327,18 @@ pqnet_task = {
     "phase_set": cfg.fit.chosen() and cfg.fit.chosen().model_dump(mode="json"),
     "grid": cfg.integrate.model_dump(mode="json", include={"q_min", "q_max", "n_bins"}),
 }
+
+
+pqnet_patterns = cfg.pqnet.library.patterns * cfg.integrate.n_bins
+pqnet_held_out = cfg.pqnet.held_out * cfg.integrate.n_bins
+
+
+def mapped_values():
+    """Values in the maps of all scans."""
+    chosen = cfg.fit.chosen()
+    return values_of_maps(
+        scans, len(chosen.phases) + len(chosen.peaks) if chosen else 0
+    )
 
 
 def pqnet_library(output):
