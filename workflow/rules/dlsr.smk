@@ -21,7 +21,7 @@ rule refine_dlsr:
         "../../envs/core.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 24000 * attempt,
+        mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=600,
     params:
         # Hours of steps are not lost with a killed job; removed when the maps are written.
