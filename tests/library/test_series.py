@@ -69,6 +69,7 @@ def test_a_row_that_cannot_be_meant_is_named(tmp_path, rows, message):
         ({}, {"table": "s.tsv"}, r"series\.table needs a phase set"),
         ({"preset": "lixc-4"}, {"table": "s.tsv", "groups": {"anode": ["LiC7"]}}, "LiC7 is no phase of the fit"),
         ({}, {"maker": "maccor"}, r"series\.maker"),
+        ({"preset": "lixc-4"}, {"table": "s.tsv", "source": "pqnet"}, "set pqnet.library.noise to poisson"),
         ({}, {"zone": "Grenoble"}, "no time zone is called 'Grenoble'"),
     ],
 )

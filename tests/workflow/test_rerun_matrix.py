@@ -262,6 +262,7 @@ REFINED = {
 WITH_SERIES = {
     "fit": SETTINGS["fit"],
     "series": {"table": "series.tsv", "maker": "biologic", "groups": {"anode": ["graphite"]}},
+    "pqnet": {"library": {"noise": "poisson"}},
 }
 """A beamtime with a line against time beside its scans."""
 SERIES_ROW = {
@@ -279,6 +280,7 @@ TIMED = {
     "series.log_start": ("2026-03-05 10:15:30", {"fit_series"}),
     "series.maker": ("arbin", {"fit_series"}),
     "series.columns": ({"current": "I/mA"}, {"fit_series"}),
+    "series.source": ("pqnet", {"fit_series"}),
     "series.groups": ({}, {"draw_series"}),
     "series.least_mass": (0.1, {"fit_series"}),
     "raw.monitor": (None, {"integrate_series"}),

@@ -255,7 +255,12 @@ def subset_paths(pattern):
 def save_record():
     """Write down, beside the results, what they were made from and how long it took."""
     record = record_run(
-        cfg, scans, series=all_series, results="results", benchmarks="benchmarks"
+        cfg,
+        scans,
+        series=all_series,
+        results="results",
+        benchmarks="benchmarks",
+        cores=workflow.cores if workflow.local_exec else None,
     )
     write_record(record, "results/run.json")
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import tempfile
 from pathlib import Path
 
 import numba
@@ -13,7 +12,7 @@ import xarray as xr
 
 from xrdct.denoise.guard import put_back
 from xrdct.denoise.low_rank import project_leave_one_out
-from xrdct.denoise.scaling import find_scales, noise_map
+from xrdct.denoise.scaling import find_scales
 from xrdct.denoise.selection import denoise_best, denoise_channel
 from xrdct.denoise.splits import by_angle, by_group, by_thinning, reconstruct_parts, refuse_unlike_parts
 from xrdct.denoise.training import Schedule, Training, train_channel_by_channel
@@ -22,6 +21,7 @@ from xrdct.errors import GeometryError
 from xrdct.geometry import pixel_centres
 from xrdct.io.network import network_from, read_training, write_training
 from xrdct.io.store import manifest_digest, read_store, replaced_when_whole, write_store
+from xrdct.io.whole import scratch_beside
 from xrdct.logbook import logbook, progress
 
 log = logging.getLogger("xrdct.denoise")
@@ -32,10 +32,10 @@ def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curve
     digest = manifest_digest(sinogram_manifest)
     split = split_of(sinogram, settings)
     shape = (split.n_channels, len(split.angles), split.n_positions, split.n_positions)
-    Path(store).parent.mkdir(parents=True, exist_ok=True)
-    # The parts of a full-size scan fill several gigabytes and are read a channel at a time: they stay on disk.
-    with tempfile.TemporaryDirectory(dir=Path(store).parent, prefix=".parts-") as folder:
-        parts = np.lib.format.open_memmap(Path(folder) / "parts.npy", "w+", np.float32, shape)
+    # The parts of a full-size scan fill several gigabytes and are read a channel at a time: they stay on disk. Those of
+    # a job that was killed go when it is started again.
+    with scratch_beside(Path(store).with_suffix(".parts")) as file:
+        parts = np.lib.format.open_memmap(file, "w+", np.float32, shape)
         reconstruct_parts(split, out=parts, progress=progress("reconstruct parts", "block"))
         refuse_unlike_parts(parts)
         inside = circle(split.n_positions)
@@ -43,12 +43,12 @@ def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curve
         curves = []
         channels = denoised_channels(parts, scales, inside, network_file, digest, settings, model, curves)
         volume, spread, methods = collect(channels, shape)
-        guarded = put_back(volume, parts)
-        spread = np.where(guarded == volume, spread, noise_where_put_back(spread, parts))
+        volume, added = put_back(volume, parts)
+        spread = np.hypot(spread, added)
     log.info("chosen by held-out data: %s", {name: methods.count(name) for name in sorted(set(methods))})
     write_curves(curves, curves_file)
     inputs = {"sinogram": digest} | ({"model": file_digest(model)} if model else {})
-    dataset = to_dataset(guarded, spread, methods, sinogram)
+    dataset = to_dataset(volume, spread, methods, sinogram)
     write_store(dataset, store, manifest, kind="volume", settings=settings, inputs=inputs)
 
 
@@ -147,11 +147,6 @@ def collect(channels, shape):
         volume[found.channel], spread[found.channel] = found.image, found.spread
         methods[found.channel] = found.method
     return volume, spread, methods
-
-
-def noise_where_put_back(spread, parts):
-    """What the guard put back has the noise of the reconstruction, not of the denoised."""
-    return np.maximum(spread, np.stack([noise_map(values) for values in parts]))
 
 
 def file_digest(path):

@@ -258,7 +258,9 @@ def draw_map(figure, axis, area, colormap, *, top=None, bar=True, limits=None, l
         scale.ax.tick_params(labelsize=7)
         scale.ax.ticklabel_format(useOffset=False)
         scale.set_label(label, fontsize=7)
-    _scale_bar(axis, extent, "black" if np.isnan(area.values[-1, 0]) else "white")  # where nothing was fitted is white
+    red, green, blue, opaque = drawn.cmap(drawn.norm(area.values[-1, 0]))
+    bright = 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 or opaque == 0  # where nothing was fitted is white
+    _scale_bar(axis, extent, "black" if bright else "white")
 
 
 def _scale_bar(axis, extent, colour):

@@ -14,7 +14,7 @@ from .io.frames import raw_path
 from .io.store import git_revision, manifest_digest
 from .io.verify import manifests_below
 from .io.whole import replaced_when_whole
-from .machine import machine
+from .machine import gpus, machine
 from .provenance import file_sha256
 from .scans import Subset
 from .series import SeriesRow
@@ -33,6 +33,7 @@ def record_run(
     series: Sequence[SeriesRow] = (),
     results: str | Path,
     benchmarks: str | Path,
+    cores: int | None = None,
 ) -> dict:
     """Collect the record of a finished run, as plain values.
 
@@ -45,21 +46,23 @@ def record_run(
         Configuration and tables.
     results, benchmarks
         Folders of the workflow, relative to the working folder.
+    cores
+        That the run could use, None on a cluster: sums over threads depend on it in their last digits.
 
     Returns
     -------
     dict
-        `xrdct`, `git_revision`, `locks` (one hash over the lock files), `machine`, `configuration`, `table`,
-        `series`, `inputs` (sha256 of the small raw files), `stores` (digest of each manifest, with the fingerprints
-        that its provenance names) and `rules` (jobs, wall-clock and CPU seconds and largest memory in MiB of each).
+        `xrdct`, `git_revision`, `locks` (one hash over the lock files), `machine`, `gpus`, `cores`, `configuration`,
+        `table`, `series`, `inputs` (sha256 of the small raw files), `stores` (digest of each manifest, with the
+        fingerprints that its provenance names) and `rules` (jobs, wall-clock and CPU seconds and largest memory in MiB
+        of each).
     """
     small = [config.calibrate.frame, config.calibrate.poni, config.detector.mask, config.denoise.model]
     files = {name: raw_path(config.raw.root, name) for name in small if name is not None}
-    return {
-        "xrdct": __version__,
-        "git_revision": git_revision(),
-        "locks": _locks_digest(),
+    return versions() | {
         "machine": machine(),
+        "gpus": gpus(),
+        "cores": cores,
         "configuration": config.model_dump(mode="json"),
         "table": [row.model_dump(mode="json") for row in rows],
         "series": [row.model_dump(mode="json") for row in series],
@@ -71,6 +74,11 @@ def record_run(
         },
         "rules": times_by_rule(benchmarks),
     }
+
+
+def versions() -> dict[str, str]:
+    """What computes: version, revision, and one hash over the lock files."""
+    return {"xrdct": __version__, "git_revision": git_revision(), "locks": _locks_digest()}
 
 
 def write_record(record: dict, path: str | Path) -> None:

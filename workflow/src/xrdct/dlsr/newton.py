@@ -145,7 +145,8 @@ def minimise(
     *,
     most: int = 20,
     settled: float = SETTLED,
-    keep: Callable[[np.ndarray], None] | None = None,
+    done: int = 0,
+    keep: Callable[[np.ndarray, int], None] | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> Solution:
     """Go down from `start` until a step promises next to nothing.
@@ -158,14 +159,16 @@ def minimise(
         Steps at most.
     settled
         See `SETTLED`.
+    done
+        Steps that led to `start` in an earlier, interrupted search.
     keep
-        Takes the vector after every step.
+        Takes the vector and the number of steps after every step.
     """
     low, high = problem.unknowns.limits()
     x = np.clip(start, low, high)
     chi2, prior, residual = problem.misfit(x)
-    converged, step = False, 0
-    for step in progress(range(1, most + 1)):
+    converged, step = False, done
+    for step in progress(range(done + 1, most + 1)):
         curvature = Curvature(problem, x)
         gradient = curvature.gradient(x, residual)
         free = ~((x <= low) & (gradient < 0)) & ~((x >= high) & (gradient > 0))
@@ -186,7 +189,7 @@ def minimise(
             break
         x, chi2, prior, residual = trial, new_chi2, new_prior, new_residual
         if keep is not None:
-            keep(x)
+            keep(x, step)
         log.info("step %d: chi2 %.6g, prior %.4g, length %.3g", step, chi2, prior, length)
     return Solution(x, chi2, prior, converged, step)
 

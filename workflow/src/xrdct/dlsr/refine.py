@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -30,15 +29,15 @@ SAMPLES = 8
 
 
 class Checkpoint(Protocol):
-    """Keeps the weight of the prior and the vector of the unknowns: `io.checkpoint.Checkpoint`."""
+    """Keeps the vector of the unknowns and how it was come by: `io.checkpoint.Checkpoint`."""
 
     path: object
 
-    def load(self) -> tuple[float, np.ndarray] | None:
+    def load(self) -> tuple[np.ndarray, dict] | None:
         """What was kept, None if nothing was."""
 
-    def save(self, number: float, vector: np.ndarray) -> None:
-        """Keep both."""
+    def save(self, vector: np.ndarray, facts: dict) -> None:
+        """Keep the vector, and plain values."""
 
     def part(self, name: str) -> "Checkpoint":
         """Another one, of a part of the work."""
@@ -164,18 +163,19 @@ def refine(
     weights = np.where(good, 1 / np.where(good, np.maximum(variance, LEAST * channel), 1), 0).astype(np.float32)
     data = np.where(good, data, 0).astype(np.float32)
     whole = Problem(chain, unknowns, base, data, weights, unknowns.roughness(chain.mask, units), 0.0, edges)
-    vector, held_out = unknowns.read(base), {}
+    vector, held_out, done = unknowns.read(base), {}, 0
     stored = checkpoint.load() if checkpoint else None
-    if stored is not None and stored[1].shape == vector.shape:
-        smooth, vector = stored
-        log.info("going on from %s, prior weight %g", checkpoint.path, smooth)
+    if stored is not None and stored[0].shape == vector.shape:
+        vector, facts = stored
+        smooth, done, held_out = facts["smooth"], facts["steps"], {float(k): v for k, v in facts["held_out"].items()}
+        log.info("going on from %s after step %d, prior weight %g", checkpoint.path, done, smooth)
     elif smooth is None:
         smooth, vector, held_out = choose_weight(
             whole, vector, subset, most=most, progress=progress, checkpoint=checkpoint
         )
     problem = replace(whole, smooth=smooth)
-    keep = partial(checkpoint.save, smooth) if checkpoint else None
-    solution = minimise(problem, vector, most=most, keep=keep, progress=progress)
+    keep = keeper(checkpoint, {"smooth": smooth, "held_out": held_out}) if checkpoint else None
+    solution = minimise(problem, vector, most=most, done=done, keep=keep, progress=progress)
     if not solution.converged:
         log.warning("not settled after %d steps; raise dlsr.max_iterations", solution.steps)
     errors = np.full(base.shape, np.nan)
@@ -195,6 +195,11 @@ def refine(
         smooth,
         held_out,
     )
+
+
+def keeper(checkpoint: Checkpoint, facts: dict) -> Callable[[np.ndarray, int], None]:
+    """What keeps vector and number of steps of a search, with what is known of it."""
+    return lambda vector, steps: checkpoint.save(vector, facts | {"steps": steps})
 
 
 def choose_weight(
@@ -219,13 +224,13 @@ def choose_weight(
     def predicts_best(smooth: float, start: np.ndarray) -> bool:
         part = checkpoint.part(f"{smooth:g}") if checkpoint else None
         stored = part.load() if part else None
-        if stored is not None and stored[1].shape == start.shape:
-            found[smooth], vectors[smooth] = stored
+        if stored is not None and stored[0].shape == start.shape:
+            vectors[smooth], found[smooth] = stored[0], stored[1]["chi2"]
         else:
             vectors[smooth] = minimise(replace(train, smooth=smooth), start, most=most, progress=progress).vector
             found[smooth] = float(test.misfit(vectors[smooth])[0] / max(np.count_nonzero(test.weights), 1))
             if part:
-                part.save(found[smooth], vectors[smooth])
+                part.save(vectors[smooth], {"chi2": found[smooth]})
         log.info("prior weight %g: held-out chi2 %.4f per sample", smooth, found[smooth])
         return found[smooth] <= min(found.values())
 
