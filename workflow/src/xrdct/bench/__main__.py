@@ -14,6 +14,7 @@ BENCHES = {
     "assembly": "assembly",
     "denoise": "denoise",
     "first-way": "first_way",
+    "fit": "fit",
     "integration": "integration",
     "parallax": "parallax",
     "pqnet": "pqnet",

@@ -35,6 +35,11 @@ def at_most(name: str, goal: float, measured: float, unit: str = "") -> Mark:
     return Mark(name, f"≤ {goal:g}", float(measured), unit, bool(measured <= goal))
 
 
+def between(name: str, low: float, high: float, measured: float, unit: str = "") -> Mark:
+    """A mark that holds from `low` to `high`."""
+    return Mark(name, f"{low:g}–{high:g}", float(measured), unit, bool(low <= measured <= high))
+
+
 def reported(name: str, measured: float, unit: str = "") -> Mark:
     """A figure without a goal."""
     return Mark(name, "", float(measured), unit, None)
