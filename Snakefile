@@ -22,6 +22,7 @@ include: "workflow/rules/denoise.smk"
 include: "workflow/rules/dlsr.smk"
 include: "workflow/rules/pqnet.smk"
 include: "workflow/rules/beamtime.smk"
+include: "workflow/rules/series.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -31,18 +32,22 @@ rule all:
         rules.calibrate.output.cake,
         expand(rules.draw_scan.output, scan=scan_names(scans)),
         expand(rules.diagnose_parallax.output.figure, scan=scan_names(scans)),
-        rules.draw_overview.output,
+        rules.draw_overview.output if scans else [],
         expand(rules.draw_fit.output, scan=scan_names(scans), stage=fitted_stages()),
         expand(rules.draw_absorption.output, scan=scan_names(scans))
         if cfg.absorption.correct
         else [],
+        expand(rules.draw_denoised.output, scan=scan_names(scans))
+        if cfg.denoise.apply
+        else [],
         expand(rules.draw_pqnet.output, scan=scan_names(scans), stage=final_stage())
-        if cfg.pqnet.apply
+        if cfg.maps.source == "all"
         else [],
         expand(rules.draw_subsets.output, scan=scan_names(scans))
         if cfg.reconstruct.each_subset
         else [],
         beamtime_results() if cfg.beamtime.apply else [],
+        expand(rules.draw_series.output, series=series_rows),
 
 
 onsuccess:

@@ -1,11 +1,45 @@
-"""What all tests share: the real files, and beamtimes that were run once."""
+"""What all tests share: the real files, beamtimes that were run once, and who runs what when there are two workers."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from support import REPOSITORY, Beamtime, simulate
+
+
+def pytest_collection_modifyitems(items):
+    """A file's tests stay with one worker, since they share fixtures; what takes longest begins first.
+
+    Every test that needs the demo is of one group: its workflow runs for minutes, on every core.
+    """
+    for item in items:
+        group = "demo" if "demo" in item.fixturenames else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (FIRST.index(item.path.parent.name), "demo" not in item.fixturenames))
+
+
+FIRST = ["workflow", "results", "scripts", "library", "benchmarks"]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory, request) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`once(name, make)`: a folder that `make` fills for all workers of a test run together."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder = shared / name
+        with FileLock(shared / f"{name}.lock"):
+            if not (folder / "made").exists():
+                folder.mkdir(exist_ok=True)
+                make(folder)
+                (folder / "made").touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
@@ -18,19 +52,30 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_raw(tmp_path_factory) -> Path:
-    """Folder with the raw files of the preset `tiny` in raw/; not to be changed."""
-    folder = tmp_path_factory.mktemp("tiny-raw")
-    simulate("tiny", folder)
+def pictures() -> Path:
+    """Folder of what a test leaves to be looked at."""
+    folder = REPOSITORY / "build" / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_raw, tmp_path_factory) -> Beamtime:
+def tiny_raw(once) -> Path:
+    """Folder with the raw files of the preset `tiny` in raw/; not to be changed."""
+    return once("tiny-raw", lambda folder: simulate("tiny", folder))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_raw, once) -> Beamtime:
     """The preset `tiny`, run to the end; not to be changed."""
-    beamtime = Beamtime(tiny_raw, REPOSITORY / "tests" / "data" / "tiny" / "config.yaml")
-    beamtime.snakemake()
-    return beamtime
+    config = REPOSITORY / "tests" / "data" / "tiny" / "config.yaml"
+
+    def make(folder):
+        (folder / "raw").symlink_to(tiny_raw / "raw")
+        (folder / "truth").symlink_to(tiny_raw / "truth")
+        Beamtime(folder, config).snakemake()
+
+    return Beamtime(once("tiny", make), config)
 
 
 @pytest.fixture(scope="session")

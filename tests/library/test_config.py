@@ -206,8 +206,34 @@ def test_a_misspelt_key_of_a_phase_is_named_with_its_place():
         ),
         ({"absorption": {"correct": True}, "fit": {"preset": "nca-8"}}, r"give casing\.phase and casing\.thickness_mm"),
         ({"denoise": {"apply": True}}, r"set integrate\.groups to 4, or denoise\.split to thinning"),
+        ({"maps": {"source": "pqnet"}, "fit": {"preset": "nca-8"}}, r"maps\.source is pqnet: set pqnet\.apply to true"),
+        (
+            {
+                "maps": {"source": "pqnet"},
+                "fit": {"preset": "nca-8"},
+                "pqnet": {"apply": True, "targets": ["NCA"]},
+                "beamtime": {"apply": True, "groups": {"anode": ["graphite"], "cathode": ["NCA"]}},
+            },
+            r"must answer for what beamtime speaks of; add graphite to pqnet\.targets",
+        ),
     ],
 )
 def test_stages_that_lack_what_they_need_are_refused(sections, message):
     with pytest.raises(ConfigError, match=message):
         validate(settings(**sections))
+
+
+@pytest.mark.parametrize(
+    ("applied", "source", "taken", "computed"),
+    [
+        (False, "best", "fit", {"fit"}),
+        (True, "best", "pqnet+fit", {"pqnet"}),
+        (True, "pqnet", "pqnet", {"pqnet"}),
+        (True, "fit", "fit", {"fit"}),
+        (True, "all", "pqnet+fit", {"fit", "pqnet"}),
+    ],
+)
+def test_maps_are_taken_from_one_source_and_only_that_is_computed(applied, source, taken, computed):
+    found = validate(settings(fit={"preset": "nca-8"}, pqnet={"apply": applied}, maps={"source": source}))
+    assert found.map_source() == taken
+    assert found.map_sources() == computed

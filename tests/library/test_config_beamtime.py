@@ -43,6 +43,6 @@ def test_what_cannot_be_meant_is_refused_by_name(beamtime, message):
 def test_a_beamtime_without_a_fit_is_refused():
     settings = demo()
     settings["fit"] = {}
-    del settings["absorption"], settings["pqnet"]  # each of them needs a fit too, and says so
+    del settings["absorption"], settings["pqnet"], settings["maps"]  # each of them needs a fit too, and says so
     with pytest.raises(ConfigError, match=r"beamtime\.apply needs the maps of a fit"):
         config.validate(settings)

@@ -1,6 +1,8 @@
 """Logs of cyclers as their makers write them, and charge and voltage at the times of measurements."""
 
-from datetime import datetime
+import struct
+import sys
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from xrdct.errors import CyclerError
 from xrdct.io.cycler import CyclerLog, read_cycler
 
 HOUR = 3600.0
-STARTED = datetime(2026, 3, 5, 10, 15, 30, 500000)
+STARTED = datetime(2026, 3, 5, 10, 15, 30, 500000, tzinfo=UTC)
 
 
 def cycled(currents=(1.0, 0.0, -0.5, 0.0), hours=(1.0, 0.5, 1.9, 0.1), cycles=2, step=10.0):
@@ -42,6 +44,48 @@ def test_biologic_text_is_read_with_its_start(tmp_path):
     np.testing.assert_allclose(log.time_s, time, rtol=1e-5)
     np.testing.assert_allclose(log.current_A, current, atol=1e-9)
     assert log.started == pytest.approx(STARTED.timestamp())
+
+
+MPR_COLUMNS = {4: ("time/s", "<f8"), 6: ("Ewe/V", "<f4"), 23: ("dQ/mA.h", "<f8"), 24: ("cycle number", "<f8")}
+"""Numbers by which the binary form knows its columns."""
+
+
+def write_mpr(path, time, voltage, charge_step):
+    """As EC-Lab before 11.50: modules of settings, data (their columns by number) and log (when it began)."""
+    records = np.zeros(time.size, dtype=list(MPR_COLUMNS.values()))
+    records["time/s"], records["Ewe/V"], records["dQ/mA.h"] = time, voltage, charge_step
+    head = struct.pack("<IB", time.size, len(MPR_COLUMNS)) + np.array([*MPR_COLUMNS], "<u2").tobytes()
+    begun = STARTED.replace(tzinfo=None) - datetime(1899, 12, 30)
+    log = bytes(465) + struct.pack("<d", begun / timedelta(days=1)) + bytes(200)
+    modules = {b"VMP Set": (0, b""), b"VMP data": (2, head.ljust(405, b"\0") + records.tobytes()), b"VMP LOG": (0, log)}
+    with open(path, "wb") as file:
+        file.write(b"BIO-LOGIC MODULAR FILE\x1a".ljust(48) + bytes(4))
+        for name, (version, body) in modules.items():
+            date = STARTED.strftime("%m/%d/%y").encode()
+            file.write(b"MODULE" + name.ljust(10) + bytes(25) + struct.pack("<II", len(body), version) + date + body)
+    return path
+
+
+def test_biologic_binary_is_read_as_its_text(tmp_path):
+    time, voltage, current = cycled()
+    step = np.diff(time, prepend=0)
+    text = read_cycler(write_mpt(tmp_path / "cell.mpt", time, voltage, current))
+    log = read_cycler(write_mpr(tmp_path / "cell.mpr", time, voltage, 1000 * current * step / HOUR))
+    np.testing.assert_allclose(log.time_s, text.time_s, rtol=1e-6)
+    np.testing.assert_allclose(log.voltage_V, text.voltage_V, rtol=1e-6)  # single precision
+    np.testing.assert_allclose(log.current_A[1:], text.current_A[1:], atol=1e-9)  # nothing is known before the first
+    assert log.started == pytest.approx(text.started, abs=1e-3)
+
+
+def test_a_binary_log_that_cannot_be_read_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "a.mpr").write_bytes(b"something else")
+    with pytest.raises(CyclerError, match=r"a\.mpr: galvani does not know this form \(Invalid magic.*as text"):
+        read_cycler(tmp_path / "a.mpr")
+    with pytest.raises(CyclerError, match=r"none\.mpr: cannot be read: No such file"):
+        read_cycler(tmp_path / "none.mpr")
+    monkeypatch.setitem(sys.modules, "galvani.BioLogic", None)
+    with pytest.raises(CyclerError, match="needs galvani: `pip install galvani`; or export as text"):
+        read_cycler(tmp_path / "a.mpr")
 
 
 def test_decimal_commas_and_a_latin_head_are_read(tmp_path):
@@ -79,6 +123,16 @@ def test_a_mapping_of_columns_reads_any_table_with_its_units_and_dates(tmp_path)
     np.testing.assert_allclose(log.current_A, 0.01 * np.arange(5))
 
 
+def test_a_log_is_put_into_its_zone_and_one_without_date_starts_when_it_is_said(tmp_path):
+    path = write_mpt(tmp_path / "cell.mpt", *cycled())
+    # Paris is an hour ahead of UTC in winter: the same clock there showed this time an hour earlier.
+    assert read_cycler(path, zone="Europe/Paris").started == pytest.approx(STARTED.timestamp() - HOUR)
+    (tmp_path / "log.csv").write_text("time_s,voltage_V,current_A\n5,3,1\n6,3,1\n")
+    log = read_cycler(tmp_path / "log.csv", zone="Asia/Tokyo", log_start="2026-03-05T10:15:25.5")
+    assert log.started == pytest.approx(STARTED.timestamp() - 9 * HOUR)
+    assert read_cycler(path, log_start="2020-01-01").started == pytest.approx(STARTED.timestamp())  # it says when
+
+
 def test_capacity_per_cycle_is_current_times_time():
     time, voltage, current = cycled()
     log = CyclerLog(time, voltage, current, np.zeros(time.size, int), None)
@@ -114,8 +168,6 @@ def test_logs_that_cannot_be_read_say_why(tmp_path):
     (tmp_path / "c.mpt").write_text("something else")
     with pytest.raises(CyclerError, match="Nb header lines"):
         read_cycler(tmp_path / "c.mpt")
-    with pytest.raises(CyclerError, match="export it as text"):
-        read_cycler(tmp_path / "d.mpr")
     with pytest.raises(CyclerError, match="cannot be read"):
         read_cycler(tmp_path / "none.csv")
 

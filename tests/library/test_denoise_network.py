@@ -177,8 +177,8 @@ def test_channel_by_channel_tunes_the_same_network_on(parts, scales):
     network = new_network(width=4, depth=2, seed=0)
     for channel, tuned in train_channel_by_channel(network, parts[:3], find_scales(parts[:3], inside()), inside()):
         seen.append(channel)
-        kept.append(weights(tuned))
-        assert tuned is network
+        kept.append(weights(tuned.network))
+        assert tuned.network is network
     assert seen == [0, 1, 2]
     assert not torch.equal(kept[0], kept[1])
 

@@ -10,6 +10,7 @@ import yaml
 from xrdct import __version__, config
 from xrdct.bench.__main__ import current_page
 from xrdct.scans import Subset
+from xrdct.series import SeriesRow, read_series
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -45,18 +46,20 @@ def test_the_conda_environments_list_what_the_locks_list(name):
     assert found == (wanted if name == "gpu" else wanted - {"torch", "astra-toolbox"})
 
 
-@pytest.mark.parametrize("folder", ["config", "config/demo", "tests/data/tiny"])
+@pytest.mark.parametrize("folder", ["config", "config/demo", "config/operando", "tests/data/tiny"])
 def test_every_shipped_configuration_and_table_is_valid(folder):
     from xrdct.scans import missing_subsets, read_scans
 
     cfg = config.load(REPOSITORY / folder / "config.yaml")
-    rows = read_scans(REPOSITORY / folder / cfg.scans)
+    rows = read_scans(REPOSITORY / folder / cfg.scans, may_be_empty=cfg.series.table is not None)
+    if cfg.series.table is not None:
+        assert read_series(REPOSITORY / folder / cfg.series.table)
     assert missing_subsets(rows, expected=cfg.raw.subsets_per_scan) == []
 
 
 def test_the_table_columns_are_explained_to_users():
     text = (REPOSITORY / "config" / "README.md").read_text()
-    for column in Subset.model_fields:
+    for column in {**Subset.model_fields, **SeriesRow.model_fields}:
         assert column in text
 
 

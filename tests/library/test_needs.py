@@ -26,4 +26,5 @@ def test_a_scan_of_the_papers_fits_a_node_and_a_larger_one_gets_more(rule):
 
 def test_every_job_of_a_scan_has_its_row():
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    assert set(re.findall(r'mem_mb=memory\("(\w+)"\)', rules)) == set(MEMORY)
+    of_series = {"series"}  # sized by the row of another table
+    assert set(re.findall(r'mem_mb=memory\("(\w+)"\)', rules)) | of_series == set(MEMORY)

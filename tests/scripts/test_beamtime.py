@@ -82,7 +82,7 @@ def test_another_kind_of_store_is_refused(folder):
 
 
 def test_every_figure_is_drawn_as_png_and_svg(folder):
-    names = ("components", "shares", "cells", "regions")
+    names = ("components", "shares", "cells", "uncertainty", "regions")
     outputs = {name: str(folder / f"{name}.png") for name in names}
     draw_beamtime.main(folder / "beamtime.zarr", outputs, groups=SETTINGS["groups"], colormap="viridis")
     unroll = {"casing": "Fe", "layer": "NCA", "pitch_mm": [0.35, 0.7], "radius_mm": [0.4, 2.0], "phases": ["NCA"]}

@@ -1,10 +1,13 @@
 """sinogram.zarr to a denoised volume.zarr: with groups, without, from another scan's network, and after a kill."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
 
 import denoise
+import draw_denoised
 from xrdct.config import Denoise
 from xrdct.errors import GeometryError
 from xrdct.geometry import lateral_position
@@ -53,7 +56,7 @@ def sinogram(tmp_path):
 
 
 def run(sinogram, folder, *, model=None, **settings):
-    outputs = [folder / name for name in ("volume.zarr", "volume.json", "network.pt", "denoised.png")]
+    outputs = [folder / name for name in ("volume.zarr", "volume.json", "network.pt", "learning.json")]
     settings = Denoise(**QUICK | settings).model_dump(mode="json")
     denoise.main(*sinogram, *outputs, settings=settings, model=model)
     return read_store(outputs[0], "volume")
@@ -80,7 +83,36 @@ def test_every_split_gives_a_volume_that_is_less_noisy_and_where_it_was(sinogram
     assert error(volume.intensity.isel(q=5).values) < 0.5 * noisy
     assert error(plain.intensity.isel(q=5).values) < 0.5 * noisy
     assert (volume.spread.values[N // 2, N // 2] > 0).all()
-    assert (tmp_path / "denoised.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "trainings"), [({"steps": 200}, 1), ({"steps": 0}, 0), ({"schedule": "paper"}, N_Q)]
+)
+def test_every_training_leaves_its_learning_curve(sinogram, tmp_path, settings, trainings):
+    run(sinogram, tmp_path, **settings)
+    curves = json.loads((tmp_path / "learning.json").read_text())
+    assert len(curves) == trainings
+    for curve in curves:
+        assert curve["best_step"] in {row["step"] for row in curve["history"]}
+        assert all(np.isfinite(row["held_out"]) for row in curve["history"])
+
+
+@pytest.mark.parametrize("windows", [[], [{"name": "disc", "q_min": 1.525, "q_max": 1.575}]])
+def test_the_figures_are_drawn_from_what_is_stored(sinogram, tmp_path, windows):
+    run(sinogram, tmp_path, steps=0)
+    names = {"denoised": "denoised.png", "vector": "denoised.svg", "learning": "learning.png"}
+    outputs = {output: tmp_path / name for output, name in names.items()}
+    paths = sinogram[0], tmp_path / "volume.zarr", tmp_path / "learning.json"
+    draw_denoised.main(*paths, outputs, windows=windows, colormap="viridis")
+    assert outputs["denoised"].stat().st_size > 10_000
+    assert outputs["learning"].stat().st_size > 1_000
+
+
+def test_what_is_drawn_as_the_reconstruction_is_what_was_denoised(sinogram, tmp_path):
+    """Denoised and drawn reconstruction have the same mean: the groups' own, not that of a trimmed mean of all."""
+    volume = run(sinogram, tmp_path, steps=0)
+    drawn = draw_denoised.reconstruction(read_store(sinogram[0], "sinogram"), [5], "pixel")[..., 0]
+    assert drawn[8:24, 8:24].mean() == pytest.approx(volume.intensity.values[8:24, 8:24, 5].mean(), rel=0.01)
 
 
 def test_the_methods_chosen_are_recorded(sinogram, tmp_path):
@@ -126,7 +158,7 @@ def test_a_killed_job_goes_on_to_the_same_volume(sinogram, tmp_path, monkeypatch
         with pytest.raises(KeyboardInterrupt):
             run(sinogram, tmp_path / "killed")
     assert read_training(tmp_path / "killed" / ".network.pt.growing")["step"] == 30
-    assert not list((tmp_path / "killed").glob(".parts-*"))
+    assert not list((tmp_path / "killed").glob(".*parts*"))
     resumed = run(sinogram, tmp_path / "killed")
     np.testing.assert_array_equal(whole.intensity.values, resumed.intensity.values)
 

@@ -1,10 +1,12 @@
 """Library, members, model, maps and figure of PQ-Net through the scripts, at the smallest size that answers."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
+import draw_fit
 import draw_pqnet
 import fit
 import pqnet_infer
@@ -17,7 +19,9 @@ from xrdct.errors import StoreError
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.io.pqnet import read_key
-from xrdct.io.store import read_store
+from xrdct.io.store import check_form, read_store
+from xrdct.pqnet.answers import answers_as_fit
+from xrdct.pqnet.comparison import compare, disagreement
 
 PHASE_SET = PhaseSetSettings.model_validate(
     {
@@ -126,14 +130,38 @@ def test_the_card_names_ranges_and_keys(folder):
 
 def test_the_figure_and_the_table_compare_with_the_fit(folder):
     draw_pqnet.main(
-        folder / "m.zarr", folder / "r.zarr", folder / "f.zarr", folder / "p.png", folder / "t.json", colormap="viridis"
+        folder / "m.zarr", folder / "r.zarr", folder / "f.zarr", folder / "p.png", folder / "t.csv", colormap="viridis"
     )
-    rows = json.loads((folder / "t.json").read_text())["compared with the fit"]
-    found = {(row["phase"], row["parameter"], row["source"]): row for row in rows}
+    with open(folder / "t.csv", newline="") as table:
+        found = {(row["phase"], row["parameter"], row["source"]): row for row in csv.DictReader(table)}
     steps = found["NCA", "c", "pqnet+fit"]
-    assert abs(steps["bias"]) < 0.01
-    assert steps["voxels"] >= 45
+    assert abs(float(steps["bias"])) < 0.01
+    assert int(steps["voxels"]) >= 45
     assert (folder / "p.png").stat().st_size > 10_000
+
+
+def test_a_disagreement_is_marked_with_its_warning(folder):
+    maps, fitted = read_store(folder / "m.zarr", "pqnet").load(), read_store(folder / "f.zarr", "fit").load()
+    maps["c"][0, 2:4, 1] += 1.0  # far beyond any error bar, in two voxels with NCA
+    maps["in_range"][2:4, 1] = [True, False]
+    found = disagreement(maps, fitted)
+    assert found[2:4, 1].tolist() == [2, 1]
+    assert np.isfinite(found[:, :5]).all()
+    row = next(r for r in compare(maps, fitted, fitted) if (r["parameter"], r["source"]) == ("c", "pqnet"))
+    assert 0 < row["warned"] < 1
+
+
+def test_answers_take_the_place_of_the_two_steps_in_figures(folder):
+    answers, refined = read_store(folder / "m.zarr", "pqnet"), read_store(folder / "r.zarr", "fit")
+    found = answers_as_fit(answers, refined)
+    check_form(found, "fit", origin="answers")
+    assert found.attrs["source"] == "pqnet"
+    np.testing.assert_array_equal(found.c_err, answers.c_std)
+    mass = answers.scale * refined.density
+    np.testing.assert_allclose(found.weight_fraction, mass / mass.sum("phase"), rtol=1e-5)
+    outputs = {name: folder / f"{name}.png" for name in ("pattern", "phases", "cells")}
+    draw_fit.main(folder / "r.zarr", outputs, phase_set=PHASE_SET, colormap="viridis", answers=folder / "m.zarr")
+    assert all(path.stat().st_size > 10_000 for path in outputs.values())
 
 
 def test_a_member_that_was_trained_before_is_taken_from_the_cache(folder, tmp_path, caplog):

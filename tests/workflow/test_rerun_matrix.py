@@ -18,6 +18,7 @@ from xrdct.config import Config
 from xrdct.config.base import keys_of
 from xrdct.rerun import LARGEST_CHECKSUM, TRIGGERS, explained, planned
 from xrdct.scans import Subset, read_scans, write_scans
+from xrdct.series import SeriesRow
 
 TINY = REPOSITORY / "tests" / "data" / "tiny"
 SCAN = "charged_4p2V"
@@ -46,6 +47,7 @@ SETTINGS = {
     },
     "denoise": {"apply": True},
     "pqnet": {"apply": True, "model": "nets", "library": {"stored": True}, "members": 2},
+    "maps": {"source": "all"},
     "beamtime": {
         "apply": True,
         "regions": [
@@ -71,10 +73,11 @@ WITH_DLSR = {
 }
 """The stages of a beamtime with DLSR, which goes without denoising."""
 
-MAPS = {"map_windows", "draw_subsets", "diagnose_parallax"}
+MAPS = {"map_windows", "draw_subsets", "draw_denoised", "diagnose_parallax"}
 NETWORKS = {"pqnet_library", "pqnet_train", "pqnet_join"}
 MODEL = {"fit", "draw_fit", "correct_absorption", "diagnose_parallax", "pqnet_infer"} | NETWORKS
 FIGURES = {"draw_scan", "draw_fit", "draw_absorption", "draw_subsets", "draw_overview", "draw_pqnet"} | {
+    "draw_denoised",
     "draw_beamtime",
     "draw_unrolled",
 }
@@ -159,7 +162,10 @@ KEYS = {
     "fit.mask_threshold": (0.03, {"fit", "pqnet_infer"}),
     "fit.parallax": (False, {"fit", "correct_absorption", "pqnet_infer"}),
     "fit.max_iterations": (60, {"fit"}),
-    "absorption.correct": (False, {"denoise", "fit", "pqnet_infer"}),  # they read the sinogram as it was measured
+    "absorption.correct": (
+        False,
+        {"denoise", "draw_denoised", "fit", "pqnet_infer"},
+    ),  # they read the sinogram as it was measured
     "absorption.factor": ("casing", {"correct_absorption"}),
     "absorption.given_factor": (2.0, {"correct_absorption"}),
     "absorption.casing": (None, {"correct_absorption"}),
@@ -184,7 +190,8 @@ KEYS = {
     "denoise.model": ("network.pt", {"denoise"}),
     "denoise.joint": (True, {"denoise"}),
     "denoise.seed": (1, {"denoise"}),
-    "pqnet.apply": (False, set()),
+    # less to do: of the last stage, which the networks' maps stood for, there is a fit already
+    "pqnet.apply": (False, {"draw_fit", "gather_beamtime"}, {"maps.source": "best"}),
     "pqnet.model": ("others", NETWORKS | {"pqnet_infer"}),
     "pqnet.targets": (["Cu"], NETWORKS),
     "pqnet.library.absent": (0.2, NETWORKS),
@@ -206,6 +213,7 @@ KEYS = {
     "pqnet.gpu": (1, set()),
     "pqnet.cache": ("cache", set()),
     "pqnet.seed": (1, NETWORKS),
+    "maps.source": ("fit", {"draw_fit", "gather_beamtime"}),
     "beamtime.apply": (False, set()),
     "beamtime.reference": ("discharged_2p65V", ALL_SCANS),
     "beamtime.register_by": (["Cu"], ALL_SCANS),
@@ -245,9 +253,62 @@ REFINED = {
     "reconstruct.parallax": ("linear", set()),  # the volume is the same; less to do
     "dlsr.phases": ([], {"refine_dlsr"}, {"fit.phase_set.phases.per_voxel": ["c"]}),
     "dlsr.smooth": (1.0, {"refine_dlsr"}),
+    "dlsr.prior": ("tv", {"refine_dlsr"}),
     "dlsr.max_iterations": (30, {"refine_dlsr"}),
     "dlsr.samples": (4, {"refine_dlsr"}),
     "dlsr.seed": (1, {"refine_dlsr"}),
+}
+
+WITH_SERIES = {
+    "fit": SETTINGS["fit"],
+    "series": {"table": "series.tsv", "maker": "biologic", "groups": {"anode": ["graphite"]}},
+    "pqnet": {"library": {"noise": "poisson"}},
+}
+"""A beamtime with a line against time beside its scans."""
+SERIES_ROW = {
+    **{"series": "line", "sample": "tiny-cell", "file": f"{SCAN}_s1.h5", "dataset": "/1.1/measurement/pilatus"},
+    **{"log": "cycler.mpt", "n_repeats": 12, "n_positions": 28, "angle_deg": 0.0, "ty_mm": -1.7, "step_mm": 0.125},
+}
+OF_SERIES = {"integrate_series", "fit_series", "draw_series"}
+
+TIMED = {
+    # The same, of the jobs of the line; what other keys do to the scans is said above.
+    "series.table": (None, set()),  # less to do
+    "series.epoch": ("time", {"integrate_series"}),
+    "series.offset_s": (3600.0, {"fit_series"}),
+    "series.zone": ("Europe/Paris", {"fit_series"}),
+    "series.log_start": ("2026-03-05 10:15:30", {"fit_series"}),
+    "series.maker": ("arbin", {"fit_series"}),
+    "series.columns": ({"current": "I/mA"}, {"fit_series"}),
+    "series.source": ("pqnet", {"fit_series"}),
+    "series.groups": ({}, {"draw_series"}),
+    "series.least_mass": (0.1, {"fit_series"}),
+    "raw.monitor": (None, {"integrate_series"}),
+    "detector.mask": ("other.edf", {"integrate_series"}),
+    "beam.polarization": (0.96, {"integrate_series"}),
+    "integrate.trim": (0.1, {"integrate_series"}),
+    "integrate.groups": (2, set()),
+    "fit.phase_set.q_max": (3.2, {"fit_series"}),
+    "fit.level": ("full", {"fit_series"}),
+    "fit.max_iterations": (60, {"fit_series"}),
+    "fit.weights": ("poisson", set()),  # always so
+    "fit.mask_threshold": (0.03, set()),
+    "assemble.cor": (13.0, set()),
+    "report.colormap": ("magma", {"draw_series"}),
+}
+
+SERIES_COLUMNS = {
+    # column: (another value, rules that read it, how it is named)
+    "series": ("other", OF_SERIES, ""),
+    "sample": ("other", set(), ""),
+    "file": (f"{SCAN}_s2.h5", {"integrate_series"}, f"{SCAN}_s2.h5 is"),
+    "dataset": ("/1.1/measurement/other", {"integrate_series"}, "the table's dataset"),
+    "log": ("other.mpt", {"fit_series"}, "raw/other.mpt is"),
+    "n_repeats": (11, {"integrate_series"}, "the table's n_repeats"),
+    "n_positions": (27, {"integrate_series"}, "the table's n_positions"),
+    "angle_deg": (1.0, set(), ""),
+    "ty_mm": (-1.6, {"fit_series"}, "the table's ty_mm"),
+    "step_mm": (0.124, {"fit_series"}, "the table's step_mm"),
 }
 
 TESTED_BELOW = {"beamtime.preset"}
@@ -281,6 +342,10 @@ def put(settings, path, value):
     settings[last] = value
 
 
+def write_series(path, row):
+    path.write_text("\t".join(row) + "\n" + "\t".join(map(str, row.values())) + "\n", encoding="utf-8")
+
+
 def believed_made(folder, sections, tiny_raw):
     """A beamtime in a new folder, of which Snakemake believes that it is made."""
     for name in ("raw", "raw2"):
@@ -297,6 +362,9 @@ def believed_made(folder, sections, tiny_raw):
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     for name in ("scans.tsv", "same.tsv"):
         shutil.copy(TINY / "scans.tsv", folder / name)
+    for name in ("cycler.mpt", "other.mpt"):
+        (folder / "raw" / name).touch()
+    write_series(folder / "series.tsv", SERIES_ROW)
     made = Beamtime(folder, folder / "config.yaml")
     for job in planned(made.config, folder):
         for output in map(Path, job.output):
@@ -317,6 +385,11 @@ def beamtime(tiny_raw, tmp_path_factory):
 @pytest.fixture(scope="module")
 def refined(tiny_raw, tmp_path_factory):
     return believed_made(tmp_path_factory.mktemp("refined"), WITH_DLSR, tiny_raw)
+
+
+@pytest.fixture(scope="module")
+def timed(tiny_raw, tmp_path_factory):
+    return believed_made(tmp_path_factory.mktemp("timed"), WITH_SERIES, tiny_raw)
 
 
 def jobs_from_raw_files(made, folder):
@@ -355,10 +428,11 @@ def rules_of(jobs):
 
 
 def test_every_key_and_every_column_has_its_row():
-    rows = {*KEYS, *REFINED, *TESTED_BELOW}
+    rows = {*KEYS, *REFINED, *TIMED, *TESTED_BELOW}
     assert {".".join(path) for path in keys_of(Config)} - rows == set()
     assert rows - {".".join(path) for path in keys_of(Config)} == set()
     assert {*COLUMNS} == {*Subset.model_fields}
+    assert {*SERIES_COLUMNS} == {*SeriesRow.model_fields}
 
 
 def test_snakemake_believes_that_all_is_made(beamtime):
@@ -371,9 +445,11 @@ SAID = {"calibrate.frame": "raw/other.cbf is", "calibrate.poni": "raw/geometry.p
     "absorption.correct": "assemble/sinogram.json is read too",
     "denoise.apply": "reconstruct/corrected/volume.json is read too",
     "pqnet.model": "models/others/model.pt is read too",
+    "pqnet.apply": "fit/denoised/maps.json is read too",
+    "maps.source": "fit/denoised/maps.json is read too",
 }
 """What the sentence names in place of a key that says which file is read."""
-OTHER_FILES = ("absorption.correct", "denoise.apply", "pqnet.model", "fit.preset")
+OTHER_FILES = ("absorption.correct", "denoise.apply", "pqnet.model", "pqnet.apply", "maps.source", "fit.preset")
 """With these, other files follow one another, or fewer."""
 
 
@@ -389,6 +465,24 @@ def test_a_changed_key_reruns_what_reads_it_and_what_follows_and_is_named(beamti
         assert SAID.get(key, ".".join(key.split(".")[:2])) in explained("all", jobs)
 
 
+@pytest.mark.parametrize(
+    ("source", "rules", "folder"),
+    [
+        ("fit", NETWORKS | {"pqnet_infer", "draw_pqnet"}, "pqnet"),
+        ("pqnet", {"draw_pqnet"}, "fit/denoised"),  # absorption needs the fit of the first volume
+        ("pqnet+fit", {"draw_pqnet"}, "fit/denoised"),
+    ],
+)
+def test_nothing_is_computed_that_the_maps_are_not_taken_from(beamtime, every_job, tmp_path, source, rules, folder):
+    for name in ("raw", "part.npy"):
+        (tmp_path / name).symlink_to(beamtime.folder / name)
+    jobs = planned(changed_config(beamtime, {"maps.source": source}, f"{source}.yaml"), tmp_path)
+    assert rules_of(every_job) - rules_of(jobs) == rules
+    skipped = f"results/{SCAN}/{folder}/"
+    assert any(file.startswith(skipped) for job in every_job for file in job.output)
+    assert not any(file.startswith(skipped) for job in jobs for file in job.output)
+
+
 @pytest.mark.parametrize("key", REFINED)
 def test_a_changed_key_of_dlsr_reruns_what_reads_it(refined, key):
     value, readers, *more = REFINED[key]
@@ -398,6 +492,26 @@ def test_a_changed_key_of_dlsr_reruns_what_reads_it(refined, key):
         assert rules_of(job for job in jobs if job.causes) == readers
     if readers:
         assert key in explained("all", jobs)
+
+
+@pytest.mark.parametrize("key", TIMED)
+def test_a_changed_key_reruns_what_reads_it_of_a_series(timed, key):
+    value, readers = TIMED[key]
+    jobs = planned(changed_config(timed, {key: value}), timed.folder)
+    own = [job for job in jobs if "series" in dict(job.wildcards)]
+    assert rules_of(job for job in own if job.causes) == readers
+    if readers:
+        assert SAID.get(key, ".".join(key.split(".")[:2])) in explained("all", own)
+
+
+@pytest.mark.parametrize("column", SERIES_COLUMNS)
+def test_a_changed_column_of_a_series_reruns_nothing_of_the_scans(timed, column):
+    value, readers, said = SERIES_COLUMNS[column]
+    write_series(timed.folder / "other.tsv", SERIES_ROW | {column: value})
+    jobs = planned(changed_config(timed, {"series.table": "other.tsv"}), timed.folder)
+    assert all("series" in dict(job.wildcards) for job in jobs)
+    assert rules_of(job for job in jobs if job.causes or job.missing) == readers
+    assert said in explained("all", jobs)
 
 
 def test_without_parallax_every_volume_is_another(refined):

@@ -3,8 +3,10 @@
 
 rule gather_beamtime:
     input:
-        manifests=final_fits("json"),
-        maps=ancient(final_fits("zarr")),
+        manifests=final_maps("json", taken_maps),
+        maps=ancient(final_maps("zarr", taken_maps)),
+        answers_manifests=final_maps("json", taken_answers),
+        answers=ancient(final_maps("zarr", taken_answers)),
         masks=[region.mask for region in cfg.beamtime.all_regions() if region.mask],
     output:
         store=directory("results/beamtime.zarr"),
@@ -58,6 +60,12 @@ rule draw_beamtime:
             category="Beamtime",
             labels={"figure": "cells against voltage"},
         ),
+        uncertainty=report(
+            "results/figures/uncertainty.png",
+            caption="../report/uncertainty.rst",
+            category="Beamtime",
+            labels={"figure": "how far to trust the maps"},
+        ),
         regions=report(
             "results/figures/regions.png",
             caption="../report/regions.rst",
@@ -66,7 +74,7 @@ rule draw_beamtime:
         ),
         vector=expand(
             "results/figures/{figure}.svg",
-            figure=["components", "shares", "cells", "regions"],
+            figure=["components", "shares", "cells", "uncertainty", "regions"],
         ),
     log:
         "logs/draw_beamtime.log",

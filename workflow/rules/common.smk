@@ -18,11 +18,12 @@ from snakemake.exceptions import WorkflowError
 from xrdct import config as settings
 from xrdct.errors import XrdctError
 from xrdct.io.frames import files_behind, raw_path, series_stamp
-from xrdct.needs import extent_of, memory_mib
+from xrdct.needs import Extent, extent_of, memory_mib
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
 from xrdct.record import record_run, write_record
 from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
+from xrdct.series import read_series
 
 
 report: "../report/workflow.rst"
@@ -31,7 +32,11 @@ report: "../report/workflow.rst"
 config_file = Path(workflow.configfiles[0])
 try:
     cfg = settings.validate(config, origin=str(config_file))
-    scans = read_scans(config_file.parent / cfg.scans)
+    has_series = cfg.series.table is not None
+    scans = read_scans(config_file.parent / cfg.scans, may_be_empty=has_series)
+    all_series = (
+        read_series(config_file.parent / cfg.series.table) if has_series else []
+    )
     missing = missing_subsets(scans, expected=cfg.raw.subsets_per_scan)
     if missing:
         raise XrdctError("\n".join(missing))
@@ -41,10 +46,13 @@ except XrdctError as error:
     ) from None
 
 rows = {(row.scan, str(row.subset)): row for row in scans}
+series_rows = {row.series: row for row in all_series}
+nothing = "(?!)"  # matches no name
 
 
 wildcard_constraints:
-    scan="|".join(map(re.escape, scan_names(scans))),
+    scan="|".join(map(re.escape, scan_names(scans))) or nothing,
+    series="|".join(map(re.escape, series_rows)) or nothing,
     subset=r"\d+",
     stage=r"first|corrected|denoised|dlsr|subset\d+",
 
@@ -88,6 +96,25 @@ def frame_stamp(wildcards):
     return series_stamp(raw_file(rows[wildcards.scan, wildcards.subset].file))
 
 
+def frames_of_series(row):
+    """The file of a series and the files it links to."""
+    return files_behind(raw_file(row.file), row.dataset)
+
+
+def log_of_series(row):
+    """The cycler's log of a series, if there is one."""
+    return raw_file(row.log) if row.log else []
+
+
+def series_memory(wildcards, threads):
+    """MiB for a job of a series: as to integrate a scan, and its patterns some times over for the fit."""
+    row = series_rows[wildcards.series]
+    extent = Extent(
+        row.n_repeats * row.n_positions, row.n_positions, cfg.integrate.n_bins
+    )
+    return memory_mib("series", extent, threads=threads)
+
+
 def final_stage():
     """The stage of the volume that maps and figures are made from."""
     if cfg.denoise.apply:
@@ -118,10 +145,40 @@ def fitted(suffix):
     return f"results/{{scan}}/fit/{{stage}}/maps.{suffix}"
 
 
+def networks_maps(name, suffix):
+    """Store or manifest of a stage by the networks: their answers ('maps') or two steps of the fit ('refined')."""
+    return f"results/{{scan}}/pqnet/{{stage}}/{name}.{suffix}"
+
+
+def taken_maps(suffix):
+    """Store or manifest of the maps of a stage that figures and the beamtime take, in the form of a fit."""
+    if cfg.map_source() == "fit":
+        return fitted(suffix)
+    return networks_maps("refined", suffix)
+
+
+def taken_answers(suffix):
+    """Store or manifest of the answers to put in the place of `taken_maps`, where they are what is taken."""
+    return [networks_maps("maps", suffix)] if cfg.map_source() == "pqnet" else []
+
+
+def shown_maps(suffix, find):
+    """Input function: `find(suffix)` (see `final_maps`) of the last stage; every other stage is shown by its fit."""
+
+    def of_stage(wildcards):
+        if wildcards.stage == final_stage():
+            return expand(find(suffix), **wildcards)
+        return [fitted(suffix).format(**wildcards)] if find is taken_maps else []
+
+    return of_stage
+
+
 def fitted_stages():
-    """Stages whose fits are shown: before any correction, and after all of them."""
-    refined = {"dlsr"} if cfg.reconstruct.parallax == "dlsr" else set()
-    return sorted({"first", final_stage()} | refined) if cfg.fit.chosen() else []
+    """Stages whose maps are shown: before any correction (where there is a fit of it), and after all of them."""
+    first = "fit" in cfg.map_sources() or cfg.absorption.correct
+    stages = {"first"} if first else set()
+    stages |= {"dlsr"} if cfg.reconstruct.parallax == "dlsr" else set()
+    return sorted(stages | {final_stage()}) if cfg.fit.chosen() else []
 
 
 def refined_stage():
@@ -158,12 +215,9 @@ def beamtime_scans():
     ]
 
 
-def final_fits(suffix):
-    """Stores or manifests of the last fit of every scan."""
-    return [
-        fitted(suffix).format(scan=scan, stage=final_stage())
-        for scan in scan_names(scans)
-    ]
+def final_maps(suffix, find):
+    """Stores or manifests of every scan's maps of the last stage; `find` is `taken_maps` or `taken_answers`."""
+    return expand(find(suffix), scan=scan_names(scans), stage=final_stage())
 
 
 def beamtime_results():
@@ -200,7 +254,14 @@ def subset_paths(pattern):
 
 def save_record():
     """Write down, beside the results, what they were made from and how long it took."""
-    record = record_run(cfg, scans, results="results", benchmarks="benchmarks")
+    record = record_run(
+        cfg,
+        scans,
+        series=all_series,
+        results="results",
+        benchmarks="benchmarks",
+        cores=workflow.cores if workflow.local_exec else None,
+    )
     write_record(record, "results/run.json")
 
 

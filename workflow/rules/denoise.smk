@@ -9,12 +9,7 @@ rule denoise:
     output:
         store=directory("results/{scan}/reconstruct/denoised/volume.zarr"),
         manifest="results/{scan}/reconstruct/denoised/volume.json",
-        figure=report(
-            "results/{scan}/figures/denoised.png",
-            caption="../report/denoised.rst",
-            category="{scan}",
-            labels={"figure": "9 denoised"},
-        ),
+        curves="results/{scan}/denoise/learning.json",
     log:
         "logs/{scan}/denoise.log",
     benchmark:

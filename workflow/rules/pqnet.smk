@@ -101,10 +101,10 @@ rule pqnet_infer:
         poni=rules.calibrate.output.poni,
         structures=structure_files(),
     output:
-        maps=directory("results/{scan}/pqnet/{stage}/maps.zarr"),
-        manifest="results/{scan}/pqnet/{stage}/maps.json",
-        refined=directory("results/{scan}/pqnet/{stage}/refined.zarr"),
-        refined_manifest="results/{scan}/pqnet/{stage}/refined.json",
+        maps=directory(networks_maps("maps", "zarr")),
+        manifest=networks_maps("maps", "json"),
+        refined=directory(networks_maps("refined", "zarr")),
+        refined_manifest=networks_maps("refined", "json"),
     log:
         "logs/{scan}/pqnet_{stage}.log",
     benchmark:
@@ -148,7 +148,12 @@ rule draw_pqnet:
             category="{scan}",
             labels={"figure": "8 PQ-Net beside the fit, {stage}"},
         ),
-        table="results/{scan}/pqnet/{stage}/comparison.json",
+        table=report(
+            "results/{scan}/pqnet/{stage}/comparison.csv",
+            caption="../report/pqnet_table.rst",
+            category="{scan}",
+            labels={"figure": "9 PQ-Net beside the fit, {stage}, table"},
+        ),
     log:
         "logs/{scan}/draw_pqnet_{stage}.log",
     benchmark:

@@ -88,8 +88,10 @@ rule draw_subsets:
 
 rule draw_fit:
     input:
-        manifest=rules.fit.output.manifest,
-        maps=ancient(rules.fit.output.store),
+        manifest=shown_maps("json", taken_maps),
+        maps=ancient(shown_maps("zarr", taken_maps)),
+        answers_manifest=shown_maps("json", taken_answers),
+        answers=ancient(shown_maps("zarr", taken_answers)),
         structures=structure_files(),
     output:
         pattern=report(
@@ -137,12 +139,13 @@ rule draw_absorption:
         manifest=rules.correct_absorption.output.attenuation_manifest,
         attenuation=ancient(rules.correct_absorption.output.attenuation),
     output:
-        report(
+        image=report(
             "results/{scan}/figures/absorption.png",
             caption="../report/absorption.rst",
             category="{scan}",
-            labels={"figure": "8 self-absorption"},
+            labels={"figure": "8 self-absorption, before and after"},
         ),
+        vector="results/{scan}/figures/absorption.svg",
     log:
         "logs/{scan}/draw_absorption.log",
     benchmark:
@@ -157,6 +160,50 @@ rule draw_absorption:
         "Drawing the attenuation of {wildcards.scan}"
     script:
         "../scripts/draw_absorption.py"
+
+
+rule draw_denoised:
+    input:
+        sinogram_manifest=sinogram_before("denoised", "json"),
+        sinogram=ancient(sinogram_before("denoised", "zarr")),
+        volume_manifest=rules.denoise.output.manifest,
+        volume=ancient(rules.denoise.output.store),
+        curves=rules.denoise.output.curves,
+    output:
+        denoised=report(
+            "results/{scan}/figures/denoised.png",
+            caption="../report/denoised.rst",
+            category="{scan}",
+            labels={"figure": "9 denoised"},
+        ),
+        learning=report(
+            "results/{scan}/figures/learning.png",
+            caption="../report/learning.rst",
+            category="{scan}",
+            labels={"figure": "9b learning curves"},
+        ),
+        vector="results/{scan}/figures/denoised.svg",
+    log:
+        "logs/{scan}/draw_denoised.log",
+    benchmark:
+        "benchmarks/{scan}/draw_denoised.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        cfg=canonical_json(
+            {
+                "windows": [
+                    window.model_dump(mode="json") for window in cfg.windows.all()
+                ],
+                "colormap": cfg.report.colormap,
+            }
+        ),
+        code=script_hash("draw_denoised"),
+    message:
+        "Drawing what denoising did to {wildcards.scan}"
+    script:
+        "../scripts/draw_denoised.py"
 
 
 rule draw_overview:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -13,8 +14,9 @@ from xrdct.absorption.chain import (
     Attenuation,
     Matter,
     Measured,
-    correct_scan,
+    divide,
     remove_absorption,
+    scan_transmission,
 )
 from xrdct.absorption.material import composition_of, linear_attenuation
 from xrdct.absorption.scales import Scales
@@ -80,16 +82,15 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, settings):
         kind="attenuation",
         **recorded,
     )
-    corrected = correct_scan(
+    straight = scan_transmission(
         whole,
         found.settled.mu,
         transmitted=transmitted,
-        least=chosen.least_transmission,
         first_order=chosen.first_order,
         wavelength=model.profile.wavelength,
     )
     write_store(
-        corrected_dataset(sinogram, corrected),
+        corrected_dataset(sinogram, whole, straight, least=chosen.least_transmission),
         outputs["sinogram"],
         outputs["sinogram_manifest"],
         kind="sinogram",
@@ -223,13 +224,21 @@ def attenuation_dataset(found, maps, sinogram, phases):
     )
 
 
-def corrected_dataset(sinogram, corrected):
-    """The assembled sinogram with other intensities."""
+def corrected_dataset(sinogram, whole, transmitted, *, least):
+    """The assembled sinogram with other intensities; groups of pixels are divided as the whole is."""
     data = sinogram.drop_attrs(deep=False).assign_attrs(
         {name: sinogram.attrs[name] for name in ("cor", "cor_units", "step_mm")}
     )
+    corrected = divide(whole, transmitted, least)
     for name, values in (("intensity", corrected.intensity), ("variance", corrected.variance)):
         data[name] = sinogram[name].dims, values, sinogram[name].attrs
+    if "group_intensity" in sinogram:
+        groups = sinogram.group_intensity
+        values = np.empty(groups.shape, np.float32)
+        for k in range(groups.sizes["group"]):
+            part = replace(whole, intensity=groups.isel(group=k).values)
+            values[:, :, k] = divide(part, transmitted, least).intensity
+        data["group_intensity"] = groups.dims, values, groups.attrs
     return data
 
 

@@ -1,9 +1,8 @@
-"""sinogram.zarr to a denoised volume.zarr with its spread, the network, and a figure."""
+"""sinogram.zarr to a denoised volume.zarr with its spread, the network, and how its training went."""
 
 import hashlib
 import json
 import logging
-import tempfile
 from pathlib import Path
 
 import numba
@@ -13,42 +12,41 @@ import xarray as xr
 
 from xrdct.denoise.guard import put_back
 from xrdct.denoise.low_rank import project_leave_one_out
-from xrdct.denoise.picture import draw_denoised
-from xrdct.denoise.scaling import find_scales, noise_map
+from xrdct.denoise.scaling import find_scales
 from xrdct.denoise.selection import denoise_best, denoise_channel
 from xrdct.denoise.splits import by_angle, by_group, by_thinning, reconstruct_parts, refuse_unlike_parts
 from xrdct.denoise.training import Schedule, Training, train_channel_by_channel
 from xrdct.denoise.unet import best_device, new_network
 from xrdct.errors import GeometryError
-from xrdct.figures import save_figure
 from xrdct.geometry import pixel_centres
 from xrdct.io.network import network_from, read_training, write_training
-from xrdct.io.store import manifest_digest, read_store, write_store
+from xrdct.io.store import manifest_digest, read_store, replaced_when_whole, write_store
+from xrdct.io.whole import scratch_beside
 from xrdct.logbook import logbook, progress
 
 log = logging.getLogger("xrdct.denoise")
 
 
-def main(sinogram_store, sinogram_manifest, store, manifest, network_file, figure, *, settings, model=None):
+def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curves_file, *, settings, model=None):
     sinogram = read_store(sinogram_store, "sinogram")
     digest = manifest_digest(sinogram_manifest)
     split = split_of(sinogram, settings)
     shape = (split.n_channels, len(split.angles), split.n_positions, split.n_positions)
-    Path(store).parent.mkdir(parents=True, exist_ok=True)
-    # The parts of a full-size scan fill several gigabytes and are read a channel at a time: they stay on disk.
-    with tempfile.TemporaryDirectory(dir=Path(store).parent, prefix=".parts-") as folder:
-        parts = np.lib.format.open_memmap(Path(folder) / "parts.npy", "w+", np.float32, shape)
+    # The parts of a full-size scan fill several gigabytes and are read a channel at a time: they stay on disk. Those of
+    # a job that was killed go when it is started again.
+    with scratch_beside(Path(store).with_suffix(".parts")) as file:
+        parts = np.lib.format.open_memmap(file, "w+", np.float32, shape)
         reconstruct_parts(split, out=parts, progress=progress("reconstruct parts", "block"))
         refuse_unlike_parts(parts)
         inside = circle(split.n_positions)
         scales = find_scales(parts, inside)
-        channels = denoised_channels(parts, scales, inside, network_file, digest, settings, model)
+        curves = []
+        channels = denoised_channels(parts, scales, inside, network_file, digest, settings, model, curves)
         volume, spread, methods = collect(channels, shape)
-        guarded = put_back(volume, parts)
-        spread = np.where(guarded == volume, spread, noise_where_put_back(spread, parts))
-        volume, fbp = guarded, np.stack([values.mean(axis=0) for values in parts])
+        volume, added = put_back(volume, parts)
+        spread = np.hypot(spread, added)
     log.info("chosen by held-out data: %s", {name: methods.count(name) for name in sorted(set(methods))})
-    save_figure(draw_denoised(fbp, volume, spread, shown_channels(volume, scales, sinogram.q.values), methods), figure)
+    write_curves(curves, curves_file)
     inputs = {"sinogram": digest} | ({"model": file_digest(model)} if model else {})
     dataset = to_dataset(volume, spread, methods, sinogram)
     write_store(dataset, store, manifest, kind="volume", settings=settings, inputs=inputs)
@@ -75,31 +73,48 @@ def circle(n):
     return np.hypot(axis[None], axis[:, None]) < n / 2 - 1
 
 
-def denoised_channels(parts, scales, inside, network_file, digest, settings, model):
-    """Every channel, denoised by the method that held-out data chose."""
+def denoised_channels(parts, scales, inside, network_file, digest, settings, model, curves):
+    """Every channel, denoised by the method that held-out data chose; learning curves are appended to `curves`."""
     projected = project_leave_one_out(parts, scales, inside) if settings["joint"] else None
     device = best_device()
     log.info("network on %s", torch.cuda.get_device_name() if device == "cuda" else "the CPU")
     architecture = {"width": settings["width"], "depth": settings["depth"], "seed": settings["seed"]}
     if model is None and settings["schedule"] == "paper":
-        yield from one_after_the_other(parts, scales, inside, new_network(**architecture, device=device), settings)
+        network = new_network(**architecture, device=device)
+        yield from one_after_the_other(parts, scales, inside, network, settings, curves)
         return
     network = None
     if model is not None:
-        network = network_from(read_training(model), device=device)
+        state = read_training(model)
+        network = network_from(state, device=device)
+        curves.append(curve_of("another scan's network", state))
     elif settings["steps"]:
         training = Training(new_network(**architecture, device=device), parts, scales, inside, schedule_of(settings))
         key = hashlib.sha256(json.dumps([digest, settings], sort_keys=True).encode()).hexdigest()
-        network = trained(training, network_file, key=key)
+        state = trained(training, network_file, key=key)
+        network = network_from(state, device=device)
+        curves.append(curve_of("one network for all channels", state))
     yield from denoise_best(parts, scales, inside, network=network, projected=projected)
 
 
-def one_after_the_other(parts, scales, inside, network, settings):
+def one_after_the_other(parts, scales, inside, network, settings, curves):
     """The paper's schedule: each channel is denoised while the network is tuned to it."""
-    for channel, tuned in train_channel_by_channel(network, parts, scales, inside, seed=settings["seed"]):
-        yield denoise_channel(parts[channel], scales, inside, channel, network=tuned)
+    for channel, training in train_channel_by_channel(network, parts, scales, inside, seed=settings["seed"]):
+        curves.append(curve_of(f"channel {channel}", training.state()))
+        yield denoise_channel(parts[channel], scales, inside, channel, network=training.network)
     for channel in sorted(set(range(len(parts))) - set(scales.usable.tolist())):
         yield denoise_channel(parts[channel], scales, inside, channel)
+
+
+def curve_of(name, state):
+    """What `picture.draw_learning` wants of a training."""
+    return {"name": name, "best_step": state["best"]["step"], "history": state["history"]}
+
+
+def write_curves(curves, path):
+    """A JSON file, whole or not at all."""
+    with replaced_when_whole(path) as partial:
+        partial.write_text(json.dumps(curves) + "\n")
 
 
 def schedule_of(settings):
@@ -108,22 +123,20 @@ def schedule_of(settings):
 
 
 def trained(training, network_file, *, key):
-    """The network, trained to the end; one that was trained before is taken, and a training that was killed goes on."""
+    """State of a whole training; one that was made before is taken, and one that was killed goes on."""
     state = read_training(network_file, key=key)
     if state is not None:
         log.info("the network in %s was trained on this very sinogram", network_file)
-        return network_from(state, device=best_device())
+        return state
     partial = Path(network_file).with_name(f".{Path(network_file).name}.growing")
     state = read_training(partial, key=key)
     if state is not None:
         training.restore(state)
         log.info("training goes on at step %d", training.step)
-    network = training.run(
-        checkpoint=lambda state: write_training(state, partial, key=key), progress=progress("train", "step")
-    )
+    training.run(checkpoint=lambda state: write_training(state, partial, key=key), progress=progress("train", "step"))
     partial.rename(network_file)
     log.info("trained: %s", {name: value for name, value in training.best.items() if name != "weights"})
-    return network
+    return training.state()
 
 
 def collect(channels, shape):
@@ -134,22 +147,6 @@ def collect(channels, shape):
         volume[found.channel], spread[found.channel] = found.image, found.spread
         methods[found.channel] = found.method
     return volume, spread, methods
-
-
-def noise_where_put_back(spread, parts):
-    """What the guard put back has the noise of the reconstruction, not of the denoised."""
-    return np.maximum(spread, np.stack([noise_map(values) for values in parts]))
-
-
-def shown_channels(volume, scales, q):
-    """The channels with the most contrast over their noise, the median, and a weak one (the tenth percentile)."""
-    usable = scales.usable
-    contrast = [float(np.std(volume[c]) / scales.noise[c]) for c in usable]
-    order = usable[np.argsort(contrast)]
-    if not order.size:
-        raise GeometryError("no channel of the sinogram is finite and has noise: nothing can be denoised")
-    chosen = {"strongest": order[-1], "medium": order[len(order) // 2], "weak": order[len(order) // 10]}
-    return {f"{name}, {q[channel]:.3f} 1/Å": int(channel) for name, channel in chosen.items()}
 
 
 def file_digest(path):
@@ -185,7 +182,7 @@ if __name__ == "__main__":
             snakemake.output.store,
             snakemake.output.manifest,
             snakemake.params.network,
-            snakemake.output.figure,
+            snakemake.output.curves,
             settings=json.loads(snakemake.params.cfg),
             model=snakemake.input.get("model") or None,
         )

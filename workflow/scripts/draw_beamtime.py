@@ -1,8 +1,8 @@
-"""Figures of the beamtime's tree: components, shares and cells against voltage, regions."""
+"""Figures of the beamtime's tree: components, shares and cells against voltage, uncertainty, regions."""
 
 import json
 
-from xrdct.figures_beamtime import draw_cells, draw_components, draw_regions, draw_shares, save_both
+from xrdct.figures_beamtime import draw_cells, draw_components, draw_regions, draw_shares, draw_uncertainty, save_both
 from xrdct.io.tree import read_tree
 from xrdct.logbook import logbook
 
@@ -13,6 +13,7 @@ def main(store, outputs, *, groups, colormap):
         "components": draw_components(tree, colormap=colormap),
         "shares": draw_shares(tree, groups),
         "cells": draw_cells(tree),
+        "uncertainty": draw_uncertainty(tree, colormap=colormap),
         "regions": draw_regions(tree, colormap=colormap),
     }
     for name, figure in figures.items():

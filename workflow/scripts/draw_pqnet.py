@@ -3,16 +3,17 @@
 import json
 
 from xrdct.figures import save_figure
-from xrdct.io.store import read_store, write_json
+from xrdct.io.store import read_store, replaced_when_whole
 from xrdct.logbook import logbook
-from xrdct.pqnet.comparison import compare
+from xrdct.pqnet.comparison import compare, to_table
 from xrdct.pqnet.picture import draw_comparison
 
 
 def main(maps, refined, fit, figure, table, *, colormap):
     stores = read_store(maps, "pqnet"), read_store(refined, "fit"), read_store(fit, "fit")
     save_figure(draw_comparison(*stores, colormap=colormap), figure)
-    write_json({"compared with the fit": compare(*stores)}, table)
+    with replaced_when_whole(table) as partial:
+        partial.write_text(to_table(compare(*stores)), encoding="utf-8")
 
 
 if __name__ == "__main__":

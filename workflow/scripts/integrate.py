@@ -24,6 +24,12 @@ from xrdct.provenance import canonical_json, file_sha256, files_fingerprint
 
 log = logging.getLogger("xrdct")
 
+OPTIONAL = {
+    "transmitted": {"units": "arbitrary"},
+    "epoch": {"units": "s", "note": "since 1970, by the beamline's clock"},
+}
+"""Counters that a store holds only where they are named, with their attributes."""
+
 
 def main(
     poni_path,
@@ -52,8 +58,7 @@ def main(
         log.info("%s, %d workers", integrator.description, workers)
         log.info("%d frames of %s px, q %.3f–%.3f 1/Å", frames.shape[0], integrator.shape, *integrator.bins.q[[0, -1]])
         values = {name: read_counter(frames, counter, shape) for name, counter in counters.items()}
-        if counters.get("transmitted") is None:
-            values.pop("transmitted", None)
+        values = {name: value for name, value in values.items() if name not in OPTIONAL or counters[name] is not None}
         inputs = {
             "frames": frames.describe() | {"fingerprint": files_fingerprint(frames.files)},
             "geometry": file_sha256(poni_path),
@@ -66,7 +71,7 @@ def main(
             store,
             manifest,
             kind="patterns",
-            **layout(integrator, shape, settings["settings"]["groups"], transmitted="transmitted" in values),
+            **layout(integrator, shape, settings["settings"]["groups"], optional=OPTIONAL.keys() & values),
             settings={"counters": counters, **settings},
             inputs=inputs,
             key=canonical_json([shape, settings, inputs, counters, code, stamps]),
@@ -127,7 +132,7 @@ def read_counter(frames, name, shape):
     return np.full(shape, np.nan) if name is None else frames.values(name).reshape(shape)
 
 
-def layout(integrator, shape, n_groups, *, transmitted):
+def layout(integrator, shape, n_groups, *, optional):
     """The store's form: dims line, point, q, in acquisition order."""
     dims, n_q = ("line", "point", "q"), integrator.bins.q.size
     counts = {"units": "counts"}
@@ -143,8 +148,7 @@ def layout(integrator, shape, n_groups, *, transmitted):
         "omega": (np.float64, {"units": "degree", "note": "as recorded; NaN: not recorded"}),
         "translation": (np.float64, {"units": "mm", "note": "as recorded; NaN: not recorded"}),
     }
-    if transmitted:
-        frames["transmitted"] = np.float64, {"units": "arbitrary"}
+    frames |= {name: (np.float64, OPTIONAL[name]) for name in sorted(optional)}
     arrays = {name: (dims, (*shape, n_q), *rest) for name, rest in spectra.items()}
     arrays |= {name: (dims[:2], shape, *rest) for name, rest in frames.items()}
     if n_groups > 1:

@@ -11,20 +11,29 @@ from xrdct.geometry import pixel_centres
 from xrdct.io.poni import read_poni
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
+from xrdct.parallax import sample_radius
 from xrdct.reconstruction.backend import OPTIONS, reconstruct_blocks
 from xrdct.reconstruction.beam_sense import CLEAR, sense_of_parallax
 from xrdct.reconstruction.parallax import distance_and_wavelength, reconstruct_with_parallax
+from xrdct.reconstruction.stopping import choose_iterations
 
 log = logging.getLogger("xrdct.reconstruct")
+
+SOME = 8
+"""One of so many channels is enough to see where the sample ends."""
 
 
 def main(sinogram_store, sinogram_manifest, store, manifest, *, settings, stage="first", geometry=None):
     sinogram = read_store(sinogram_store, "sinogram")
     if stage.startswith("subset"):
         sinogram = sinogram.isel(angle=sinogram.subset.values == int(stage.removeprefix("subset")))
-    volume = plain(sinogram, settings) if settings["parallax"] == "off" else tilted(sinogram, settings, geometry)
+    attrs = {}
+    if settings["parallax"] == "off":
+        volume = plain(sinogram, settings)
+    else:
+        volume, attrs = tilted(sinogram, settings, geometry)
     write_store(
-        to_dataset(volume, sinogram, stage).assign_attrs(parallax=settings["parallax"]),
+        to_dataset(volume, sinogram, stage).assign_attrs(parallax=settings["parallax"], **attrs),
         store,
         manifest,
         kind="volume",
@@ -53,20 +62,36 @@ def plain(sinogram, settings):
 
 
 def tilted(sinogram, settings, geometry):
+    """The volume, and attributes that say how many iterations made it and why."""
     scan = {
         "q": sinogram.q.values,
         "cor": sinogram.attrs["cor"] + sinogram.offset.values,
         "step_mm": sinogram.attrs["step_mm"],
         **distance_and_wavelength(read_poni(geometry)),
     }
-    tell_sense(sense_of_parallax(sinogram.intensity, sinogram.angle.values, **scan))
-    return reconstruct_with_parallax(
-        sinogram.intensity,
-        sinogram.angle.values,
-        **scan,
-        **{key: settings[key] for key in ("method", "support", "iterations", "nonnegative")},
-        progress=progress("reconstruct", "step"),
+    angles, way = sinogram.angle.values, {key: settings[key] for key in ("method", "support", "nonnegative")}
+    tell_field(sinogram, scan)
+    tell_sense(sense_of_parallax(sinogram.intensity, angles, **scan))
+    iterations, attrs = settings["iterations"], {}
+    if iterations is None:
+        data = {"subset": sinogram.subset.values, "variance": sinogram.variance}
+        chosen = choose_iterations(sinogram.intensity, angles, **scan, **way, **data)
+        iterations = chosen.iterations
+        attrs = {"held_out": json.dumps(chosen.held_out), "over_noise": json.dumps(chosen.over_noise)}
+    volume = reconstruct_with_parallax(
+        sinogram.intensity, angles, **scan, **way, iterations=iterations, progress=progress("reconstruct", "step")
     )
+    return volume, {"iterations": iterations, **attrs}
+
+
+def tell_field(sinogram, scan):
+    """Whether anything lies outside the field, whose depth and parallax nobody knows."""
+    total = sinogram.intensity[..., ::SOME].sum("q").values
+    if sample_radius(total, scan["cor"], scan["step_mm"])[1]:
+        log.warning(
+            "the sample reaches beyond the field: what lies outside adds to all rays at depths that are not known; "
+            "its lines stay where they are seen. Scan a wider field, or leave the rim of the maps out"
+        )
 
 
 def tell_sense(residual):
@@ -76,6 +101,11 @@ def tell_sense(residual):
         log.warning(
             "the data fit better with the beam reversed: is the translation or the rotation counted the wrong way "
             "round (assemble.mirrored)? Parallax is doubled instead of removed"
+        )
+    elif residual["reversed"] <= CLEAR * residual["as calibrated"]:
+        log.warning(
+            "the data do not say which way the beam goes (what lies round about the axis shows no parallax): make sure "
+            "that translation and rotation are counted as they should be (assemble.mirrored)"
         )
 
 

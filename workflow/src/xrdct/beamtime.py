@@ -156,7 +156,7 @@ def gather(
     Parameters
     ----------
     maps
-        Stores of kind 'fit' by scan, in the order of the table.
+        Stores of kind 'fit' by scan, in the order of the table; the attribute `source` says what made them.
     table
         sample, cycle, state and voltage_V by scan.
     settings
@@ -166,6 +166,7 @@ def gather(
     """
     names = list(maps)
     _same_phases(maps)
+    source = next(iter(maps.values())).attrs.get("source", "fit")
     reference = names.index(settings.reference) if settings.reference else 0
     gridded = common_grid(list(maps.values()), reference=reference)
     found = register_scans(
@@ -180,7 +181,7 @@ def gather(
     cells = xr.Dataset({name: (dims, stacked[name]) for name in CELLS}, coords=coords)
     scales = xr.DataArray(np.stack([one.scale.values for one in scans]), dims=dims, coords=coords)
     masks, rules = make_regions(scales, cells, settings, read_mask=read_mask)
-    nodes = {"/": _root(names, table, found, scans[0], names[reference])}
+    nodes = {"/": _root(names, table, found, scans[0], names[reference], source)}
     for name, one, more in zip(names, scans, quantities, strict=True):
         own = {key: (("phase", "y", "x"), more[key].astype(np.float32), {"units": UNITS[key]}) for key in ("share",)}
         nodes[f"/scans/{name}"] = (
@@ -244,7 +245,7 @@ def _quantities(scans: list[xr.Dataset], settings: Beamtime) -> list[dict[str, n
     return found
 
 
-def _root(names, table, found, one, reference):
+def _root(names, table, found, one, reference, source):
     step = one.attrs["voxel_mm"]
     columns = {
         "voltage_V": (_voltages(names, table), "V"),
@@ -258,7 +259,7 @@ def _root(names, table, found, one, reference):
     return xr.Dataset(
         {name: ("scan", values, {"units": unit}) for name, (values, unit) in columns.items()},
         coords={"scan": _text("scan", names), "y": one.y, "x": one.x},
-        attrs={"voxel_mm": step, "reference": reference},
+        attrs={"voxel_mm": step, "reference": reference, "source": source},
     )
 
 

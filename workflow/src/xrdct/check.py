@@ -15,6 +15,7 @@ from .calibration.calibrants import find_calibrant
 from .calibration.detector import LEAST_VALID, detector_from
 from .check_frames import check_frames, shape_problem
 from .check_ranges import axis_problems, q_range_problem
+from .check_series import check_series
 from .config import Config, Section, load
 from .errors import ConfigError, RawDataError, TableError, XrdctError
 from .fit.phase_set import load_phase_set
@@ -39,6 +40,8 @@ class Findings:
     n_scans: int = 0
     n_subsets: int = 0
     n_frames: int = 0
+    """Of the scans."""
+    n_series: int = 0
 
     def add(self, where: str, error: Exception) -> None:
         """Take over the lines of an error, each with the place it belongs to."""
@@ -47,7 +50,8 @@ class Findings:
     def summary(self) -> str:
         """'2 scans, 8 subsets, 9,216 frames'."""
         counts = {"scan": self.n_scans, "subset": self.n_subsets, "frame": self.n_frames}
-        return ", ".join(f"{n:,} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items())
+        said = ", ".join(f"{n:,} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items())
+        return said + (f", {self.n_series} series" if self.n_series else "")
 
 
 def check_beamtime(config_path: str | Path, *, working_folder: str | Path = ".") -> Findings:
@@ -80,6 +84,10 @@ def check_beamtime(config_path: str | Path, *, working_folder: str | Path = ".")
     _check_report(sections["report"], origin, found)
     table = settings.get("scans", Config.model_fields["scans"].default)
     _check_table(config_path.parent / str(table), sections, root, shape, found)
+    if sections["series"] is not None and sections["series"].table is not None:
+        path = config_path.parent / sections["series"].table
+        problems, found.n_series = check_series(path, sections, root, shape)
+        found.problems += problems
     return found
 
 
@@ -192,7 +200,8 @@ def _check_report(report: Section | None, origin: str, found: Findings) -> None:
 
 def _check_table(path: Path, sections: dict, root: Path | None, shape: tuple | None, found: Findings) -> None:
     try:
-        numbered, problems = parse_scans(path)
+        series = sections["series"]
+        numbered, problems = parse_scans(path, may_be_empty=series is not None and series.table is not None)
     except TableError as error:
         found.add("", error)
         return

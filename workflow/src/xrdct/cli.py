@@ -182,22 +182,36 @@ def _run_view(arguments: argparse.Namespace) -> int:
 
 
 def _declare_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s)")
-    parser.add_argument("--to", choices=["csv", "tiff", "ome-zarr", "nexus"], required=True, help="form")
+    parser.add_argument(
+        "store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s); for onnx a model.pt"
+    )
+    forms = ["csv", "tiff", "ome-zarr", "nexus", "vtk", "nxxrdct", "onnx"]
+    what = "form; nxxrdct: patterns, onnx: networks, the others: maps"
+    parser.add_argument("--to", choices=forms, required=True, help=what)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write to")
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
-    from .io.exchange import export
+    from .io.exchange import export, export_patterns
     from .io.tree import read_tree
 
-    for path in export(read_tree(arguments.store), arguments.to, arguments.output):
+    if arguments.to == "onnx":
+        from .io.onnx import write_onnx
+        from .io.pqnet import read_ensemble
+
+        written = write_onnx(*read_ensemble(arguments.store), arguments.output)
+    elif arguments.to == "nxxrdct":
+        store = Path(arguments.store)
+        written = export_patterns(read_tree(store), store.parent, arguments.output)
+    else:
+        written = export(read_tree(arguments.store), arguments.to, arguments.output)
+    for path in written:
         print(path)
     return 0
 
 
 def _declare_cycler(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("log", metavar="FILE", help="BioLogic .mpt, or CSV")
+    parser.add_argument("log", metavar="FILE", help="BioLogic .mpt or .mpr, or CSV")
     parser.add_argument("--maker", default="plain", help="arbin, neware, or plain (%(default)s)")
     parser.add_argument(
         "--column", action="append", default=[], metavar="QUANTITY=NAME", help="time, voltage, current, cycle"
@@ -267,7 +281,7 @@ def _run_why(arguments: argparse.Namespace) -> int:
 
 def _declare_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, default="config/config.yaml", help="(%(default)s)")
-    parser.add_argument("--cores", type=_COUNT, default=os.cpu_count(), metavar="N", help="cores (%(default)s)")
+    _declare_cores(parser)
     parser.add_argument(
         "--rates", type=Path, metavar="FOLDER", help="working folder of a finished run (without: the demo's rates)"
     )
@@ -289,11 +303,28 @@ def _run_plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _declare_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", nargs="?", type=Path, default="results", metavar="RESULTS", help="(%(default)s)")
+    parser.add_argument("--out", type=_folder, required=True, metavar="FOLDER", help="working folder of the new run")
+    parser.add_argument("--raw", type=Path, metavar="FOLDER", help="raw files, where they are not where they were")
+    _declare_cores(parser)
+
+
+def _run_reproduce(arguments: argparse.Namespace) -> int:
+    from .reproduce import reproduce
+
+    return reproduce(arguments.results, arguments.out, raw=arguments.raw, cores=arguments.cores)
+
+
 def _declare_beamtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default="config/config.yaml", metavar="CONFIG", help="(%(default)s)")
     parser.add_argument(
         "-d", "--directory", type=Path, default=".", metavar="FOLDER", help="working folder, as for snakemake"
     )
+
+
+def _declare_cores(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cores", type=_COUNT, default=os.cpu_count(), metavar="N", help="cores (%(default)s)")
 
 
 def _count(n: int, noun: str) -> str:
@@ -306,9 +337,12 @@ COMMANDS = {
         "Find distance, beam centre and tilt from one calibrant frame.", _declare_calibrate, _run_calibrate
     ),
     "cycler": Command("Capacity per cycle from the log of a cycler.", _declare_cycler, _run_cycler),
-    "export": Command("Write a beamtime's maps for other programs.", _declare_export, _run_export),
+    "export": Command("Write a beamtime's maps, or networks, for other programs.", _declare_export, _run_export),
     "init": Command("Propose a scan table from a folder of raw data.", _declare_init, _run_init),
     "plan": Command("Say what a beamtime will cost: hours, terabytes, files.", _declare_plan, _run_plan),
+    "reproduce": Command(
+        "Run a recorded beamtime again, into another folder, and compare.", _declare_reproduce, _run_reproduce
+    ),
     "schema": Command("Export the JSON schema of the configuration.", _declare_schema, _run_schema),
     "simulate": Command(
         "Write the raw files of a simulated beamtime, with the truth.", _declare_simulate, _run_simulate

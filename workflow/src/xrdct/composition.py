@@ -72,3 +72,25 @@ def weight_fractions(scales: np.ndarray, densities: np.ndarray) -> np.ndarray:
     mass = scales * densities.reshape(-1, *[1] * (scales.ndim - 1))
     total = mass.sum(axis=0)
     return np.divide(mass, total, out=np.full_like(mass, np.nan), where=total > 0)
+
+
+def weight_errors(scales: np.ndarray, errors: np.ndarray, densities: np.ndarray) -> np.ndarray:
+    """Standard errors of `weight_fractions`, from those of the scales as if these were independent.
+
+    .. math:: \\sigma_p^2 = \\frac{(1 - W_p)^2 m_p^2 + W_p^2 \\sum_{k \\ne p} m_k^2}{M^2}
+
+    with m the error of each mass and M the sum of the masses. A scale without an error (one at 0) counts as exact.
+
+    Parameters
+    ----------
+    scales, densities
+        As for `weight_fractions`.
+    errors
+        Shape of `scales`.
+    """
+    weights = weight_fractions(scales, densities)
+    density = np.asarray(densities, dtype=float).reshape(-1, *[1] * (np.ndim(scales) - 1))
+    squares = np.nan_to_num(np.asarray(errors, dtype=float) * density) ** 2
+    total = (np.asarray(scales, dtype=float) * density).sum(axis=0)
+    spread = (1 - weights) ** 2 * squares + weights**2 * (squares.sum(axis=0) - squares)
+    return np.divide(np.sqrt(spread), total, out=np.full_like(spread, np.nan), where=total > 0)

@@ -134,6 +134,8 @@ def rule_rates(times: dict[str, dict[str, float]], size: Size) -> dict[str, dict
     """
     rates: dict[str, dict[str, float]] = {}
     for name, time in times.items():
+        if name.endswith("_series"):  # grows with the series, not with the scans
+            continue
         rule = "pqnet" if name.startswith("pqnet_") and name not in ONCE else name  # its files carry the stage
         start = min(STARTS_S.get(rule, 0.0), time["cpu_s"] / time["jobs"])
         computing = time["cpu_s"] - start * time["jobs"]
@@ -162,26 +164,31 @@ def plan(config: Config, rows: Sequence[Subset], rates: dict) -> Plan:
 def not_measured(config: Config, rates: dict) -> list[str]:
     """Stages that the configuration asks for and the measured run had not: their cost is not in the plan."""
     asked = {
-        "fit": config.fit.chosen() is not None,
+        "fit": "fit" in config.map_sources() or config.absorption.correct,
         "correct_absorption": config.absorption.correct,
         "denoise": config.denoise.apply,
-        "pqnet": config.pqnet.apply,
+        "pqnet": "pqnet" in config.map_sources(),
         "refine_dlsr": config.reconstruct.parallax == "dlsr",
+        "fit_series": config.series.table is not None,
     }
     return [rule for rule, wanted in asked.items() if wanted and rule not in rates["rules"]]
 
 
 def _runs(name: str, config: Config) -> bool:
     """Whether the configuration asks for a rule, or for a store's folder; those of no stage always run."""
+    if name.split("/")[0] == "fit" and "fit" not in config.map_sources():
+        return config.absorption.correct and not name.startswith("fit/denoised")  # it needs the first one
     if "absorption" in name:
         return config.absorption.correct
     if "denoise" in name:
         return config.denoise.apply
+    if name == "draw_pqnet":
+        return config.maps.source == "all"
     if "pqnet" in name:
-        return config.pqnet.apply
+        return "pqnet" in config.map_sources()
     if "dlsr" in name:
         return config.reconstruct.parallax == "dlsr"
-    return config.fit.chosen() is not None if name.split("/")[0] in {"fit", "draw_fit"} else True
+    return config.fit.chosen() is not None if name == "draw_fit" else True
 
 
 def _rule_step(rule: str, rate: dict, size: Size) -> Step:

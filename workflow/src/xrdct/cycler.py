@@ -57,9 +57,9 @@ def align(log: CyclerLog, when: np.ndarray, *, offset_s: float = 0.0) -> Electri
     inside = (times >= log.time_s[0]) & (times <= log.time_s[-1])
     if times.size and not inside.any():
         gap = times.min() - log.time_s[-1] if times.min() > log.time_s[-1] else times.max() - log.time_s[0]
+        remedy = "the offset between the clocks (whole hours: the zone)" if log.started else "when the log starts"
         raise CyclerError(
-            f"all {times.size} measurements lie outside the cycler's log, {gap / 3600:+.2f} h away: set the offset "
-            "between the clocks (whole hours: a time zone)"
+            f"all {times.size} measurements lie outside the cycler's log, {gap / 3600:+.2f} h away: set {remedy}"
         )
 
     def at(values):
@@ -69,6 +69,12 @@ def align(log: CyclerLog, when: np.ndarray, *, offset_s: float = 0.0) -> Electri
     return Electric(
         at(log.voltage_V), at(log.current_A), at(charge(log)), np.where(inside, log.cycle[last], -1).astype(int)
     )
+
+
+def unknown(count: int) -> Electric:
+    """The state at `count` measurements without a log."""
+    nothing = np.full(count, np.nan)
+    return Electric(nothing, nothing, nothing, np.full(count, -1))
 
 
 def charge(log: CyclerLog) -> np.ndarray:

@@ -11,6 +11,8 @@ from .io.store import replaced_when_whole
 
 # Okabe & Ito's colours, told apart by colour-blind readers too (jfly.uni-koeln.de/color).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+SOURCES = {"pqnet": "PQ-Net", "pqnet+fit": "PQ-Net + two steps of the fit"}
+"""Said above maps that no plain fit made."""
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -184,10 +186,11 @@ def draw_fit(maps: xr.Dataset, lines: dict) -> Figure:
 
 
 def draw_phase_maps(maps: xr.Dataset, *, colormap: str) -> Figure:
-    """Scale of every phase, 0 to the 99.5th percentile, and Rwp."""
+    """Scale of every phase, 0 to the 99.5th percentile, and Rwp where there is one."""
     names = maps.phase.values.tolist()
     images = [(name, maps.scale.sel(phase=name).fillna(0), "scale (∝ volume)", None) for name in names]
-    images.append(("fit", maps.rwp, "Rwp", None))
+    if maps.rwp.notnull().any():
+        images.append(("fit", maps.rwp, "Rwp", None))
     return _map_grid(maps, images, colormap)
 
 
@@ -218,6 +221,8 @@ def _map_grid(maps, images, colormap):
     for axis, (title, image, label, limits) in zip(axes, images, strict=False):
         draw_map(figure, axis, image, colormap, limits=limits, label=label)
         axis.set_title(title, fontsize=9)
+    if maps.attrs.get("source") in SOURCES:
+        figure.suptitle(SOURCES[maps.attrs["source"]], fontsize=10)
     return figure
 
 
@@ -253,7 +258,9 @@ def draw_map(figure, axis, area, colormap, *, top=None, bar=True, limits=None, l
         scale.ax.tick_params(labelsize=7)
         scale.ax.ticklabel_format(useOffset=False)
         scale.set_label(label, fontsize=7)
-    _scale_bar(axis, extent, "black" if np.isnan(area.values[-1, 0]) else "white")  # where nothing was fitted is white
+    red, green, blue, opaque = drawn.cmap(drawn.norm(area.values[-1, 0]))
+    bright = 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 or opaque == 0  # where nothing was fitted is white
+    _scale_bar(axis, extent, "black" if bright else "white")
 
 
 def _scale_bar(axis, extent, colour):

@@ -8,12 +8,15 @@ import xarray as xr
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from .evolution import top_of
+from .evolution import CELLS, ERRORS, top_of
 from .figures import colour, draw_map, new_figure, save_figure
 from .io.store import replaced_when_whole
 
 MARKERS = "osD^vP*X"
 """Lines differ in marker as well as in colour."""
+SHOWN = 0.1
+"""Errors are shown where a phase is above this share of its highest value in all scans: elsewhere they say nothing."""
+MOST_SCALES = 3
 
 
 def save_both(figure: Figure, png: str | Path, svg: str | Path) -> None:
@@ -97,6 +100,65 @@ def draw_cells(tree: xr.DataTree) -> Figure:
         axes[0].text(0.5, 0.5, "no phase has a cell that was fitted in every voxel", ha="center", va="center")
         axes[0].set_axis_off()
     return figure
+
+
+def draw_uncertainty(tree: xr.DataTree, *, colormap: str) -> Figure:
+    """How far to trust the maps: one row per scan; cells beside their standard errors, scales with theirs in per cent.
+
+    A cell is shown where its phase is strong, as the evolution counts it; of the scales, those of the phases with the
+    largest sum. The errors of a column share their colour range, so that scans compare; a cell has one for each scan.
+    """
+    scans = [tree["scans"][name].to_dataset() for name in tree.scan.values]
+    columns = [
+        column
+        for phase in scans[0].phase.values.tolist()
+        for edge in CELLS
+        if any(int(one[f"{edge}_err"].sel(phase=phase).notnull().sum()) for one in scans)
+        for column in _cell_columns(scans, phase, edge)
+    ] + [_scale_column(scans, phase) for phase in _strongest(scans)]
+    figure, axes = new_figure(2.3 * len(columns), 2.5 * len(scans) + 0.5, rows=len(scans), columns=len(columns))
+    axes = axes.reshape(len(scans), len(columns))
+    for number, (title, label, images, low) in enumerate(columns):
+        for row, image in enumerate(images):
+            # A cell changes more from scan to scan than inside one.
+            limits = _limits([image], None) if low is None else _limits(images, low)
+            bar = low is None or row == len(scans) - 1
+            draw_map(figure, axes[row, number], image, colormap, limits=limits, bar=bar, label=label)
+        axes[0, number].set_title(title, fontsize=9)
+    for row, title in enumerate(titles(tree)):
+        axes[row, 0].set_ylabel(title, fontsize=9)
+    return figure
+
+
+def _cell_columns(scans, phase, edge):
+    """Title, label, maps and lowest colour of a cell parameter and of its standard error."""
+    maps = [one.sel(phase=phase) for one in scans]
+    top = max(top_of(one.scale.values) for one in maps)
+    strong = [(one.scale > ERRORS * one.scale_err) & (one.scale > SHOWN * top) for one in maps]
+    values = [one[edge].where(where) for one, where in zip(maps, strong, strict=True)]
+    errors = [1000 * one[f"{edge}_err"].where(where) for one, where in zip(maps, strong, strict=True)]
+    return [(f"{phase}, {edge}", f"{edge} (Å)", values, None), (f"standard error of {edge}", "mÅ", errors, 0.0)]
+
+
+def _scale_column(scans, phase):
+    maps = [one.sel(phase=phase) for one in scans]
+    top = max(top_of(one.scale.values) for one in maps)
+    errors = [100 * (one.scale_err / one.scale).where(one.scale > SHOWN * top) for one in maps]
+    return f"{phase}, scale", "standard error (%)", errors, 0.0
+
+
+def _strongest(scans):
+    total = sum(np.nansum(np.clip(one.scale.values, 0, None), axis=(1, 2)) for one in scans)
+    errors = sum(one.scale_err.notnull().sum(("y", "x")).values for one in scans)
+    order = [k for k in np.argsort(-total, kind="stable") if total[k] > 0 and errors[k] > 0]
+    return [str(scans[0].phase.values[k]) for k in order[:MOST_SCALES]]
+
+
+def _limits(images, low):
+    finite = np.concatenate([image.values[np.isfinite(image.values)] for image in images])
+    if not finite.size:
+        return (0.0, 1.0)
+    return (np.percentile(finite, 2) if low is None else low), np.percentile(finite, 98)
 
 
 def draw_regions(tree: xr.DataTree, *, colormap: str) -> Figure:

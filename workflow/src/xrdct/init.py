@@ -253,7 +253,7 @@ def _scan_notes(scan: str, members: list[tuple[int, Candidate]]) -> list[str]:
     if "guess" in told:
         notes.append(
             f"scan {scan}: GUESSED: no recorded positions were found, so lines, angles and step_mm are "
-            "placeholders (one line of all frames). Fill them in."
+            "placeholders (one line of all frames). Fill them in, or move a point or line against time to series.tsv."
         )
     if "title" in told:
         notes.append(f"scan {scan}: lines, angles and step from the title; zigzag is found from the frames.")

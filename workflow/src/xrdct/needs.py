@@ -20,8 +20,9 @@ MEMORY = {
     "fit": (3000, 4, 10),
     "correct_absorption": (3000, 10, 12),
     "denoise": (8000, 6, 10),
+    "series": (3000, 14, 0),
 }
-PER_THREAD = {"integrate": 50}
+PER_THREAD = {"integrate": 50, "series": 50}
 """MiB of the frames that each worker holds (`integration.BYTES_PER_TASK`)."""
 
 

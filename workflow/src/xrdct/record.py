@@ -14,15 +14,27 @@ from .io.frames import raw_path
 from .io.store import git_revision, manifest_digest
 from .io.verify import manifests_below
 from .io.whole import replaced_when_whole
-from .machine import machine
+from .machine import gpus, machine
 from .provenance import file_sha256
 from .scans import Subset
+from .series import SeriesRow
 
 LOCKS = Path(__file__).resolve().parents[3] / "requirements"
 """Lock files of the checkout that runs."""
 
+SHARED_SCRIPT = ("integrate_series",)
+"""Rules that run the script of another one."""
 
-def record_run(config: Config, rows: Sequence[Subset], *, results: str | Path, benchmarks: str | Path) -> dict:
+
+def record_run(
+    config: Config,
+    rows: Sequence[Subset],
+    *,
+    series: Sequence[SeriesRow] = (),
+    results: str | Path,
+    benchmarks: str | Path,
+    cores: int | None = None,
+) -> dict:
     """Collect the record of a finished run, as plain values.
 
     Frames are recorded by the fingerprint that the integration took of them (`provenance.files_fingerprint`): half a
@@ -30,27 +42,30 @@ def record_run(config: Config, rows: Sequence[Subset], *, results: str | Path, b
 
     Parameters
     ----------
-    config, rows
-        Configuration and table.
+    config, rows, series
+        Configuration and tables.
     results, benchmarks
         Folders of the workflow, relative to the working folder.
+    cores
+        That the run could use, None on a cluster: sums over threads depend on it in their last digits.
 
     Returns
     -------
     dict
-        `xrdct`, `git_revision`, `locks` (one hash over the lock files), `machine`, `configuration`, `table`, `inputs`
-        (sha256 of the small raw files), `stores` (digest of each manifest, with the fingerprints that its provenance
-        names) and `rules` (jobs, wall-clock and CPU seconds and largest memory in MiB of each).
+        `xrdct`, `git_revision`, `locks` (one hash over the lock files), `machine`, `gpus`, `cores`, `configuration`,
+        `table`, `series`, `inputs` (sha256 of the small raw files), `stores` (digest of each manifest, with the
+        fingerprints that its provenance names) and `rules` (jobs, wall-clock and CPU seconds and largest memory in MiB
+        of each).
     """
     small = [config.calibrate.frame, config.calibrate.poni, config.detector.mask, config.denoise.model]
     files = {name: raw_path(config.raw.root, name) for name in small if name is not None}
-    return {
-        "xrdct": __version__,
-        "git_revision": git_revision(),
-        "locks": _locks_digest(),
+    return versions() | {
         "machine": machine(),
+        "gpus": gpus(),
+        "cores": cores,
         "configuration": config.model_dump(mode="json"),
         "table": [row.model_dump(mode="json") for row in rows],
+        "series": [row.model_dump(mode="json") for row in series],
         "inputs": {name: file_sha256(path) for name, path in files.items()},
         "stores": {
             str(store): _store_record(store, manifest)
@@ -59,6 +74,11 @@ def record_run(config: Config, rows: Sequence[Subset], *, results: str | Path, b
         },
         "rules": times_by_rule(benchmarks),
     }
+
+
+def versions() -> dict[str, str]:
+    """What computes: version, revision, and one hash over the lock files."""
+    return {"xrdct": __version__, "git_revision": git_revision(), "locks": _locks_digest()}
 
 
 def write_record(record: dict, path: str | Path) -> None:
@@ -88,7 +108,7 @@ def times_by_rule(benchmarks: str | Path) -> dict[str, dict[str, float]]:
 def _rule_of(stem: str) -> str:
     """'integrate_2' is of integrate, 'reconstruct_subset1' of reconstruct, 'draw_scan' of draw_scan."""
     scripts = LOCKS.parent / "workflow" / "scripts"
-    names = sorted((path.stem for path in scripts.glob("*.py")), key=len, reverse=True)
+    names = sorted([*(path.stem for path in scripts.glob("*.py")), *SHARED_SCRIPT], key=len, reverse=True)
     return next((name for name in names if stem == name or stem.startswith(f"{name}_")), stem)
 
 

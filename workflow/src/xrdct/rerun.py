@@ -28,6 +28,7 @@ from .config import Config, load
 from .config.base import keys_of
 from .errors import ConfigError
 from .scans import Subset
+from .series import SeriesRow
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TRIGGERS = {RerunTrigger.MTIME, RerunTrigger.PARAMS, RerunTrigger.INPUT, RerunTrigger.SOFTWARE_ENV}
@@ -130,11 +131,17 @@ def _changed_parameters(job, change) -> Iterator[str]:
         if name == "code":
             yield f"the code of {job.rule.name} has changed"
         elif name == "frames":
-            yield f"frames of {job.wildcards.scan}, subset {job.wildcards.subset}, have changed"
+            yield f"frames of {', '.join(_measurement(job.wildcards))}, have changed"
         elif name == "cfg":
             olds = [json.loads(text) for text in map(ast.literal_eval, change.only_old) if text[:1] in "{["]
             for old in olds:
                 yield from dict.fromkeys(_named(job.rule.name, *part) for part in differences(old, json.loads(value)))
+
+
+def _measurement(wildcards) -> Iterator[str]:
+    """'charged', 'subset 2'; or 'series line'."""
+    for name, value in wildcards.items():
+        yield value if name == "scan" else f"{name} {value}"
 
 
 def _changed_inputs(old: set[str], new: set[str]) -> Iterator[str]:
@@ -179,8 +186,9 @@ def setting_of(rule: str, path: tuple[str, ...]) -> str:
             for key in found:
                 if key[0] in own:
                     return ".".join(key)
-        if len(tail) == 1 and tail[0] in Subset.model_fields:
-            return f"the table's {tail[0]}"
+        if len(tail) == 1 and tail[0] in {*Subset.model_fields, *SeriesRow.model_fields}:
+            of_series = tail[0] == "n_projections" and rule.endswith("_series")  # lines of either
+            return f"the table's {'n_repeats' if of_series else tail[0]}"
         if found:
             return ".".join(found[0])
     return ".".join(names)

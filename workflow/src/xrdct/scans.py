@@ -1,14 +1,14 @@
 """The scan table: one row per (scan, subset), read once and checked whole."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from .config import PlainName, Section
 from .errors import TableError
+from .table import parse_rows
 
 
 class Subset(Section):
@@ -44,21 +44,23 @@ class Subset(Section):
     """yes: every second line was driven backwards; auto: found from recorded positions, else from the frames."""
 
 
-def read_scans(path: str | Path) -> list[Subset]:
+def read_scans(path: str | Path, *, may_be_empty: bool = False) -> list[Subset]:
     """Read and check a tab-separated table; rows that start with # are comments.
+
+    Only a beamtime of series (`series.read_series`) may have a table without rows.
 
     Raises
     ------
     TableError
         With one line per problem, naming table, line and column.
     """
-    numbered, problems = parse_scans(path)
+    numbered, problems = parse_scans(path, may_be_empty=may_be_empty)
     if problems:
         raise TableError("\n".join(problems))
     return [row for _, row in numbered]
 
 
-def parse_scans(path: str | Path) -> tuple[list[tuple[int, Subset]], list[str]]:
+def parse_scans(path: str | Path, *, may_be_empty: bool = False) -> tuple[list[tuple[int, Subset]], list[str]]:
     """What can be read of a table: its good rows with their line numbers, and one line per problem.
 
     Raises
@@ -67,30 +69,9 @@ def parse_scans(path: str | Path) -> tuple[list[tuple[int, Subset]], list[str]]:
         When there is no table to read rows from: no file, no text, or a header with wrong columns.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # -sig: spreadsheets put a byte-order mark
-    except FileNotFoundError:
-        raise TableError(f"{path}: no such table; `xrdct init RAW_FOLDER` proposes one") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise TableError(f"{path}: not a text file in UTF-8 ({error})") from None
-    numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-    if not numbered:
-        raise TableError(f"{path}: the table is empty")
-    header = numbered[0][1].split("\t")
-    problems = _header_problems(header, path)
-    if problems:
-        raise TableError("\n".join(problems))
-    rows = []
-    for number, line in numbered[1:]:
-        values = next(csv.reader([line], delimiter="\t"))
-        try:
-            rows.append((number, _parse_row(header, values)))
-        except ValidationError as error:
-            problems += [f"{path}: line {number}: {_describe(problem)}" for problem in error.errors()]
-        except TableError as error:
-            problems.append(f"{path}: line {number}: {error}")
+    rows, problems = parse_rows(path, Subset, hint="; `xrdct init RAW_FOLDER` proposes one")
     problems += _cross_problems(rows, path)
-    if not rows and not problems:
+    if not rows and not problems and not may_be_empty:
         problems.append(f"{path}: the table has a header but no rows")
     return rows, problems
 
@@ -131,29 +112,6 @@ def missing_subsets(rows: list[Subset], *, expected: int | None = None) -> list[
         if expected is not None and max(have) > expected:
             problems.append(f"scan {scan}: subset {max(have)} exceeds raw.subsets_per_scan = {expected}")
     return problems
-
-
-def _header_problems(header: list[str], path: Path) -> list[str]:
-    known = Subset.model_fields
-    required = [name for name, field in known.items() if field.is_required()]
-    problems = [f"{path}: unknown column {name!r}" for name in header if name not in known]
-    problems += [f"{path}: column {name!r} is missing" for name in required if name not in header]
-    problems += [f"{path}: column {name!r} appears twice" for name in sorted(set(header)) if header.count(name) > 1]
-    return problems
-
-
-def _parse_row(header: list[str], values: list[str]) -> Subset:
-    if len(values) != len(header):
-        raise TableError(f"{len(values)} cells for {len(header)} columns (cells are separated by tabs)")
-    filled = {name: value.strip() for name, value in zip(header, values, strict=True) if value.strip()}
-    return Subset.model_validate(filled)
-
-
-def _describe(problem: dict) -> str:
-    column = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "missing":
-        return f"column {column}: empty"
-    return f"column {column}: {problem['msg'].removeprefix('Value error, ')} (found {problem.get('input')!r})"
 
 
 def _cross_problems(rows: list[tuple[int, Subset]], path: Path) -> list[str]:

@@ -189,7 +189,7 @@ def remove_absorption(
     options = {"least": least, "first_order": first_order, "wavelength": wavelength}
     scales, before = first, 0.0
     if attenuation.transmitted is not None:
-        straight = _divide(measured, attenuation.transmitted, least)
+        straight = divide(measured, attenuation.transmitted, least)
         scales, before = fit(reconstruct(straight.intensity)), np.log(straight.transmission)
     if attenuation.transmitted is not None and not first_order:
         mu = attenuation(scales)
@@ -228,6 +228,17 @@ def correct_scan(
 
     Other parameters as for `remove_absorption`.
     """
+    options = {"transmitted": transmitted, "first_order": first_order, "wavelength": wavelength}
+    return divide(measured, scan_transmission(measured, mu, **options), least)
+
+
+def scan_transmission(
+    measured: Measured, mu: np.ndarray, *, transmitted: np.ndarray | None, first_order: bool, wavelength: float
+) -> np.ndarray:
+    """What every ray is divided by: (angle, position), or (angle, position, q) where scattered rays are traced too.
+
+    Parameters as for `correct_scan`.
+    """
     if first_order:
 
         def leaving(two_theta):
@@ -236,11 +247,10 @@ def correct_scan(
                 mu, mu, measured.angles, two_theta=two_theta, azimuths=full_ring(), **measured.geometry
             )
 
-        return _divide(measured, transmission_over_q(measured.q, wavelength, leaving), least)
-    if transmitted is None:
-        transmitted = transmission(mu, measured.angles, **measured.geometry)
-    return _divide(measured, transmitted, least)
+        return transmission_over_q(measured.q, wavelength, leaving)
+    return transmission(mu, measured.angles, **measured.geometry) if transmitted is None else transmitted
 
 
-def _divide(measured, transmitted, least):
+def divide(measured: Measured, transmitted: np.ndarray, least: float) -> Corrected:
+    """A sinogram divided by its transmission (`correction.correct_absorption`)."""
     return correct_absorption(measured.intensity, measured.variance, transmitted, air=measured.air, least=least)

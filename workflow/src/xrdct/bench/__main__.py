@@ -15,6 +15,7 @@ BENCHES = {
     "denoise": "denoise",
     "first-way": "first_way",
     "fit": "fit",
+    "insitu": "insitu",
     "integration": "integration",
     "parallax": "parallax",
     "pqnet": "pqnet",

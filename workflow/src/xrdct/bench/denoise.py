@@ -118,7 +118,7 @@ def methods(parts: np.ndarray, *, seed: int, steps: int) -> dict[str, np.ndarray
         candidates["joint"] = blend_channel(values, projected[channel], INSIDE)
         for name, volume in found.items():
             volume[channel] = candidates[name].mean(axis=0)
-    guarded = {name: put_back(volume, parts) for name, volume in found.items()}
+    guarded = {name: put_back(volume, parts)[0] for name, volume in found.items()}
     return guarded | {f"{name} unguarded": volume for name, volume in found.items()}
 
 
@@ -240,7 +240,7 @@ def schedules() -> list[Mark]:
     start = time.perf_counter()
     network, found = new_network(width=WIDTH, depth=DEPTH, seed=0), np.empty_like(clean)
     for channel, tuned in train_channel_by_channel(network, parts, scales, INSIDE):
-        found[channel] = outputs(tuned, parts[channel], scales, channel).mean(axis=0)
+        found[channel] = outputs(tuned.network, parts[channel], scales, channel).mean(axis=0)
     paper, seconds = psnr(found, clean).mean(), time.perf_counter() - start
     length = paper_schedule(PARTS, first=True).steps + (len(parts) - 1) * paper_schedule(PARTS, first=False).steps
     marks = [reported(f"`paper` on {len(parts)} channels: {length} steps at most", seconds, "s")]

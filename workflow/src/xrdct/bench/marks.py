@@ -40,6 +40,16 @@ def between(name: str, low: float, high: float, measured: float, unit: str = "")
     return Mark(name, f"{low:g}–{high:g}", float(measured), unit, bool(low <= measured <= high))
 
 
+def near(name: str, planted: float, tolerance: float, measured: float, unit: str = "") -> Mark:
+    """A mark that holds within a tolerance of what was planted."""
+    return Mark(name, f"{planted:g} ± {tolerance:g}", float(measured), unit, bool(abs(measured - planted) <= tolerance))
+
+
+def same(name: str, planted: str, measured: str) -> Mark:
+    """A mark in words that holds when they are the planted ones."""
+    return Mark(name, planted, measured, "", planted == measured)
+
+
 def reported(name: str, measured: float, unit: str = "") -> Mark:
     """A figure without a goal."""
     return Mark(name, "", float(measured), unit, None)
@@ -69,7 +79,8 @@ def table(found: dict) -> str:
     lines = ["| mark | goal | measured | holds |", "|---|---|---|---|"]
     for name, mark in found["marks"].items():
         value = mark["measured"]
-        text = value if isinstance(value, str) else f"{value:.4g} {mark['unit']}".strip()
+        digits = 6 if "±" in mark["goal"] else 4  # beside a planted value all its digits count
+        text = value if isinstance(value, str) else f"{value:.{digits}g} {mark['unit']}".strip()
         holds = {True: "yes", False: "**no**", None: "–"}[mark["holds"]]
         lines.append(f"| {name} | {mark['goal'] or '–'} | {text} | {holds} |")
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 The YAML file is validated into `Config`; a stage gets its own section and nothing else. Unknown keys are errors.
 The JSON schema in `workflow/schemas` is exported from these models (``xrdct schema``) and never edited.
 Sections that belong together share a module: `beamline`, `images`, `fit`, `absorption`, `denoise`,
-`dlsr`, `pqnet`, `beamtime`, `maps`.
+`dlsr`, `pqnet`, `beamtime`, `series`, `maps`.
 """
 
 import json
@@ -21,8 +21,9 @@ from .denoise import Denoise
 from .dlsr import Dlsr
 from .fit import Fit, PhaseSetSettings, PhaseSettings, SinglePeakSettings
 from .images import Assemble, Integrate, Reconstruct
-from .maps import PRESETS, Report, Window, Windows
+from .maps import PRESETS, Maps, Report, Window, Windows
 from .pqnet import PqNet, PqNetLibrary
+from .series import Series
 
 __all__ = [
     "PRESETS",
@@ -39,6 +40,7 @@ __all__ = [
     "Fill",
     "Fit",
     "Integrate",
+    "Maps",
     "PhaseSetSettings",
     "PhaseSettings",
     "PlainName",
@@ -49,6 +51,7 @@ __all__ = [
     "Reconstruct",
     "Report",
     "Section",
+    "Series",
     "SinglePeakSettings",
     "Window",
     "Windows",
@@ -75,8 +78,10 @@ class Config(Section):
     absorption: Absorption = Absorption()
     denoise: Denoise = Denoise()
     pqnet: PqNet = PqNet()
+    maps: Maps = Maps()
     dlsr: Dlsr = Dlsr()
     beamtime: Beamtime = Beamtime()
+    series: Series = Series()
     report: Report = Report()
 
     @model_validator(mode="after")
@@ -171,6 +176,33 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _maps_have_networks(self):
+        source = self.maps.source
+        if source in ("pqnet+fit", "pqnet", "all") and not self.pqnet.apply:
+            raise ValueError(f"maps.source is {source}: set pqnet.apply to true, or maps.source to fit")
+        unanswered = self.beamtime.phases_named() - set(self.pqnet.targets)
+        if source == "pqnet" and self.pqnet.targets and self.beamtime.apply and unanswered:
+            raise ValueError(
+                f"maps.source is pqnet: the networks must answer for what beamtime speaks of; add "
+                f"{', '.join(sorted(unanswered))} to pqnet.targets, or take maps.source pqnet+fit"
+            )
+        return self
+
+    def map_source(self) -> str:
+        """What the figures and the beamtime take: 'fit', 'pqnet' or 'pqnet+fit'."""
+        if self.maps.source in ("best", "all"):
+            return "pqnet+fit" if self.pqnet.apply else "fit"
+        return self.maps.source
+
+    def map_sources(self) -> set[str]:
+        """What is computed of 'fit' and 'pqnet' (which makes 'pqnet+fit' too)."""
+        if self.fit.chosen() is None:
+            return set()
+        if self.maps.source == "all":
+            return {"fit", "pqnet"}
+        return {"fit"} if self.map_source() == "fit" else {"pqnet"}
+
+    @model_validator(mode="after")
     def _beamtime_has_phases(self):
         chosen = self.fit.chosen()
         if not self.beamtime.apply:
@@ -181,6 +213,24 @@ class Config(Section):
         unknown = sorted(self.beamtime.phases_named() - set(names))
         if unknown:
             raise ValueError(f"beamtime: {', '.join(unknown)} is no phase of the fit ({', '.join(names)})")
+        return self
+
+    @model_validator(mode="after")
+    def _series_have_phases(self):
+        chosen = self.fit.chosen()
+        if self.series.table is None:
+            return self
+        if chosen is None:
+            raise ValueError("series.table needs a phase set: choose fit.preset or fit.phase_set")
+        if self.series.source != "fit" and (self.pqnet.library.noise != "poisson" or self.pqnet.targets):
+            raise ValueError(
+                f"series.source {self.series.source}: frames have the noise of counts, and weights need every phase: "
+                "set pqnet.library.noise to poisson, and leave pqnet.targets empty"
+            )
+        names = [phase.name for phase in chosen.phases]  # a single peak has no weight
+        unknown = sorted(self.series.phases_named() - set(names))
+        if unknown:
+            raise ValueError(f"series.groups: {', '.join(unknown)} is no phase of the fit ({', '.join(names)})")
         return self
 
 

@@ -1,6 +1,6 @@
 """Settings of the direct least-squares reconstruction."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,8 +15,11 @@ class Dlsr(Section):
     whole sample. Empty: those that name cells in `per_voxel`."""
     smooth: Positive | None = None
     """Weight of the prior that neighbouring cells are alike: 1 takes a difference of one standard error of the fit as
-    seriously as one standard error of the data. null: the weight that predicts a held-out subset best; five times as
-    long."""
+    seriously as one standard error of the data. null: the weight that predicts a held-out subset best; up to five
+    times as long."""
+    prior: Literal["smooth", "tv"] = "smooth"
+    """smooth: differences of neighbouring cells count by their square, for gradients. tv (total variation): those
+    larger than an error of the fit count by their size, for parts with sharp borders."""
     max_iterations: Annotated[int, Field(ge=1, le=500)] = 20
     """Gauss-Newton steps after which the search is given up."""
     samples: Annotated[int, Field(ge=0, le=1000)] = 8

@@ -81,8 +81,8 @@ class Reconstruct(Section):
     """circle: voxels outside the circle inscribed in the image are 0, and iterative methods know that nothing lies
     there; none: the whole square."""
     iterations: Annotated[int, Field(ge=1, le=10000)] | None = None
-    """Iterative methods; null: 200 for sirt and tv, 20 for cgls, 10 for sart; with parallax 60 for sirt, 15 for cgls.
-    Fewer are smoother."""
+    """Iterative methods; null: 200 for sirt and tv, 20 for cgls, 10 for sart; with parallax as many as bring the
+    residual to the noise, or predict a held-out interlaced subset (see log and attributes). Fewer are smoother."""
     nonnegative: bool = False
     """sirt, sart, tv: negative values are set to 0 after every iteration. Lifts the mean where there is only noise."""
     parallax: Literal["off", "linear", "dlsr"] = "off"

@@ -1,4 +1,4 @@
-"""Settings of the peak maps and of the report."""
+"""Settings of the peak maps, of which maps of phases and cells are taken, and of the report."""
 
 from typing import Literal
 
@@ -54,6 +54,15 @@ class Windows(Section):
         if double:
             raise ValueError(f"two windows are called {', '.join(double)}")
         return self
+
+
+class Maps(Section):
+    """Maps of phases and cells: which of them the figures and the beamtime take."""
+
+    source: Literal["best", "pqnet+fit", "pqnet", "fit", "all"] = "best"
+    """fit: the full-profile fit. pqnet: what the networks answer. pqnet+fit: two steps of the fit from their answer.
+    best: pqnet+fit where `pqnet.apply` is true, else fit. Nothing but what is taken is computed. all: every one, and
+    their comparison voxel by voxel; the best is taken."""
 
 
 class Report(Section):

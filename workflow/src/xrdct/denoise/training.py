@@ -213,13 +213,15 @@ def train_channel_by_channel(
 
     Yields
     ------
-    int, UNet
-        A channel, and the network tuned to it: to be used before the next one is asked for.
+    int, Training
+        A channel, and the training that tuned the network to it: to be used before the next one is asked for.
     """
     for position, channel in enumerate(scales.usable[start:], start):
         schedule = paper_schedule(parts.shape[1], first=position == 0, seed=seed + position)
         schedule = replace(schedule, steps=max(1, round(share * schedule.steps)), held_out=1.0)
-        yield int(channel), Training(network, parts, scales, inside, schedule, [channel]).run()
+        training = Training(network, parts, scales, inside, schedule, [channel])
+        training.run()
+        yield int(channel), training
 
 
 def _turned(images: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:

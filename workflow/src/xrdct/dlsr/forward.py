@@ -1,6 +1,6 @@
-"""From the parameters of voxels to the sinogram, and how it changes with them."""
+"""From the parameters of voxels to the sinogram, and how it changes with them; band by band of the pattern."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 
 import numba
@@ -13,11 +13,10 @@ from ..fit.phase_set import PhaseSet
 from ..reconstruction.lntan import lntan_axis, rebinning
 from ..reconstruction.parallax import check_distance, seconds_per_projection
 from ..reconstruction.tilted import TiltedBeam
+from .bands import IMAGE, Band, cut_bands, parts
 
 FINER = 2
 """Bins of the model per bin of the data: a line two bins wide is too narrow to be resampled."""
-BLOCK = 4096
-"""Voxels whose derivatives are computed at a time."""
 MEMORY = 3e9
 """Bytes of derivatives that are kept; more are computed anew whenever they are needed."""
 
@@ -42,6 +41,8 @@ class Forward:
         Of a projection.
     step_mm, distance_mm
         Between positions, and from axis to detector; infinite for no parallax.
+    band
+        Bins of ln tan 2θ at a time; None: as many as `bands.IMAGE` allows.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Forward:
         n_positions: int,
         step_mm: float,
         distance_mm: float,
+        band: int | None = None,
     ):
         if distance_mm != np.inf:
             check_distance(distance_mm)
@@ -74,7 +76,7 @@ class Forward:
             step=axis.step,
             support=radius,
         )
-        self._there = axis.from_q().T.astype(np.float32)
+        self._places = np.flatnonzero(mask)
         seen = slice(self.beam.padding, axis.n_bins - self.beam.padding)
         if seen.stop - seen.start < 4:
             raise FitError("the range of the phase set is too narrow: parallax moves every line out of it")
@@ -84,7 +86,9 @@ class Forward:
             raise FitError("the range of the phase set is too narrow: parallax moves every line out of it")
         wanted = q[self.used]
         wanted = np.append(wanted - width / 2, wanted[-1] + width / 2)
-        self._back = (rebinning(edges, wanted) / np.cos(axis.two_theta[seen]) ** 3).T.astype(np.float32)
+        back = (rebinning(edges, wanted) / np.cos(axis.two_theta[seen]) ** 3).T.astype(np.float32)
+        size = band or max(64, int(IMAGE / 4 / mask.size) - 2 * self.beam.padding)
+        self.bands = cut_bands(self.model, axis.from_q().T.astype(np.float32), back, self.beam.padding, size)
 
     def rows(self, chosen) -> "Forward":
         """The same of some of the projections."""
@@ -99,30 +103,36 @@ class Forward:
 
     def cost(self) -> str:
         """Memory and time of one product, in words, for the log."""
-        bins, voxels = self._there.shape[1], self.n_voxels
-        kept = min(MEMORY, 40.0 * voxels * self.model.q.size)
+        bins = [len(band.back) for band in self.bands]
+        kept = min(MEMORY, 40.0 * self.n_voxels * self.model.q.size)
         rays = self.beam.angles.size * self.beam.n_positions
-        memory = 4.0 * (2 * self.mask.size * bins + 2 * rays * self._back.shape[0] + 5 * rays * self._back.shape[1])
-        seconds = seconds_per_projection(self.beam) * bins
+        widest = max(bins) + 2 * self.beam.padding
+        memory = 4.0 * (2 * self.mask.size * widest + 2 * rays * max(bins) + 7 * rays * int(self.used.sum()))
+        seconds = seconds_per_projection(self.beam) * sum(bins)
         return (
-            f"{voxels} voxels, {self.used.sum()} bins of the data, {bins} of ln tan 2theta: about "
-            f"{(memory + kept) / 1e9:.2g} GB, and {seconds:.2g} s for one projection; a step takes up to 80 of them"
+            f"{self.n_voxels} voxels, {self.used.sum()} bins of the data, {sum(bins)} of ln tan 2theta in "
+            f"{len(bins)} bands: about {(memory + kept) / 1e9:.2g} GB, and {seconds:.2g} s for one projection; a step "
+            "takes up to 80 of them"
         )
 
     def predict(self, values: np.ndarray) -> np.ndarray:
         """Sinogram for values (n_voxels, n_parameters), shape (n_angles, n_positions, n_used), float32."""
-        return self.project(self.model.patterns(values))
 
-    def project(self, patterns: np.ndarray) -> np.ndarray:
-        """Sinogram for patterns on the model's bins, (n_voxels, n_bins)."""
-        volume = self.beam.constant_image(0, self._back.shape[0])
-        volume[self.mask] = patterns.astype(np.float32, copy=False) @ self._there
-        return (self.beam @ volume) @ self._back
+        def patterns(band: Band):
+            return ((part, band.model.patterns(values[part])) for part in parts(len(values)))
 
-    def back(self, sinogram: np.ndarray) -> np.ndarray:
-        """The transpose of `project`, shape (n_voxels, n_bins), float32."""
-        volume = self.beam.T @ (sinogram @ self._back.T)
-        return volume[self.mask] @ self._there.T
+        return self.project(patterns)
+
+    def project(self, patterns: Callable[[Band], Iterable[tuple[slice, np.ndarray]]]) -> np.ndarray:
+        """Sinogram for what a function says of a band: parts of the voxels and their patterns on its bins."""
+        sinogram = np.empty((*self.beam.shape[0], int(self.used.sum())), dtype=np.float32)
+        for band in self.bands:
+            sinogram[..., band.channels] = band.project(self.beam, self._places, patterns(band))
+        return sinogram
+
+    def back(self, sinogram: np.ndarray, band: Band) -> Iterator[tuple[slice, np.ndarray]]:
+        """The transpose of `project`, by bands: parts of the voxels, and what the sinogram says of their patterns."""
+        return band.pull(self.beam, self._places, sinogram)
 
     def slopes(self, values: np.ndarray, places: np.ndarray) -> "Slopes":
         """Derivatives at `values` by the parameters at `places`."""
@@ -137,32 +147,35 @@ class Slopes:
         self._columns = np.full(values.shape[1], -1)
         self._columns[places] = np.arange(len(places))
         self._n = len(places)
-        needed = 4.0 * len(values) * self._n * chain.model.q.size
-        self._kept = list(self._computed()) if needed < MEMORY else None
+        needed = 4.0 * len(values) * self._n * sum(band.model.q.size for band in chain.bands)
+        self._kept = [list(self._computed(band)) for band in chain.bands] if needed < MEMORY else None
 
     def forward(self, change: np.ndarray) -> np.ndarray:
         """Change of the sinogram for a change of the parameters, (n_voxels, n_places)."""
-        patterns = np.empty((len(change), self.chain.model.q.size), dtype=np.float32)
-        for part, slopes in self.blocks():
-            patterns[part] = np.einsum("vp,vpm->vm", change[part].astype(np.float32), slopes)
+        change = change.astype(np.float32)
+
+        def patterns(band: Band):
+            return ((part, np.einsum("vp,vpm->vm", change[part], slopes)) for part, slopes in self.of(band))
+
         return self.chain.project(patterns)
 
     def back(self, sinogram: np.ndarray) -> np.ndarray:
         """What a sinogram says about every parameter, (n_voxels, n_places), float64."""
-        patterns, found = self.chain.back(sinogram), np.empty((len(self._values), self._n))
-        for part, slopes in self.blocks():
-            found[part] = np.einsum("vm,vpm->vp", patterns[part], slopes)
+        found = np.zeros((len(self._values), self._n))
+        for band in self.chain.bands:
+            for (part, patterns), (_, slopes) in zip(self.chain.back(sinogram, band), self.of(band), strict=True):
+                found[part] += np.einsum("vm,vpm->vp", patterns, slopes)
         return found
 
-    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Voxels, and their derivatives (n, n_places, n_bins), float32."""
-        return iter(self._kept) if self._kept is not None else self._computed()
+    def of(self, band: Band) -> Iterator[tuple[slice, np.ndarray]]:
+        """Voxels, and their derivatives (n, n_places, n_fine), float32."""
+        return self._computed(band) if self._kept is None else iter(self._kept[self.chain.bands.index(band)])
 
-    def _computed(self):
-        for first in range(0, len(self._values), BLOCK):
-            part = slice(first, min(first + BLOCK, len(self._values)))
-            slopes = np.empty((part.stop - first, self._n, self.chain.model.q.size), dtype=np.float32)
-            _slopes(tuple(self.chain.model.arrays), self._values[part], self._columns, slopes)
+    def _computed(self, band):
+        arrays = tuple(band.model.arrays)
+        for part in parts(len(self._values)):
+            slopes = np.empty((part.stop - part.start, self._n, band.model.q.size), dtype=np.float32)
+            _slopes(arrays, self._values[part], self._columns, slopes)
             yield part, slopes
 
 

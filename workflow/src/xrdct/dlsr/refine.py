@@ -2,21 +2,22 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from ..errors import FitError
+from ..reconstruction.stopping import held_out_rows
 from .forward import Forward
 from .newton import Curvature, Problem, Solution, conjugate_gradients, minimise
 from .unknowns import Unknowns, choose_unknowns
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = (0.03, 0.3, 3.0, 30.0)
-"""Weights of the prior that are tried: one stands for neighbours that differ by one standard error of the start."""
+WEIGHTS = (30.0, 3.0, 0.3, 0.03)
+"""Weights of the prior that are tried, from the second on: one stands for neighbours that differ by one standard error
+of the start."""
 CERTAIN = 4.0
 """A phase has a cell of its own where its scale is above this many standard errors, and"""
 STRONG = 0.15
@@ -28,15 +29,18 @@ SAMPLES = 8
 
 
 class Checkpoint(Protocol):
-    """Keeps the weight of the prior and the vector of the unknowns: `io.checkpoint.Checkpoint`."""
+    """Keeps the vector of the unknowns and how it was come by: `io.checkpoint.Checkpoint`."""
 
     path: object
 
-    def load(self) -> tuple[float, np.ndarray] | None:
+    def load(self) -> tuple[np.ndarray, dict] | None:
         """What was kept, None if nothing was."""
 
-    def save(self, number: float, vector: np.ndarray) -> None:
-        """Keep both."""
+    def save(self, vector: np.ndarray, facts: dict) -> None:
+        """Keep the vector, and plain values."""
+
+    def part(self, name: str) -> "Checkpoint":
+        """Another one, of a part of the work."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def refine(
     *,
     phases: tuple[str, ...],
     smooth: float | None = None,
+    edges: bool = False,
     subset: np.ndarray | None = None,
     most: int = 20,
     samples: int = SAMPLES,
@@ -129,6 +134,8 @@ def refine(
         Whose cells are refined in every voxel; others are shared by all.
     smooth
         Weight of the prior; None: the one with which a part of the projections is best predicted from the others.
+    edges
+        Whether the prior is total variation, which keeps edges, instead of smoothness.
     subset
         Number of each projection's interlaced subset, shape (n_angles,): one of them is held out; None, or only one
         subset: every fifth projection.
@@ -155,17 +162,20 @@ def refine(
     channel = np.mean(variance, axis=(0, 1), where=good) if good.any() else 1.0
     weights = np.where(good, 1 / np.where(good, np.maximum(variance, LEAST * channel), 1), 0).astype(np.float32)
     data = np.where(good, data, 0).astype(np.float32)
-    whole = Problem(chain, unknowns, base, data, weights, unknowns.roughness(chain.mask, units), 0.0)
-    vector, held_out = unknowns.read(base), {}
+    whole = Problem(chain, unknowns, base, data, weights, unknowns.roughness(chain.mask, units), 0.0, edges)
+    vector, held_out, done = unknowns.read(base), {}, 0
     stored = checkpoint.load() if checkpoint else None
-    if stored is not None and stored[1].shape == vector.shape:
-        smooth, vector = stored
-        log.info("going on from %s, prior weight %g", checkpoint.path, smooth)
+    if stored is not None and stored[0].shape == vector.shape:
+        vector, facts = stored
+        smooth, done, held_out = facts["smooth"], facts["steps"], {float(k): v for k, v in facts["held_out"].items()}
+        log.info("going on from %s after step %d, prior weight %g", checkpoint.path, done, smooth)
     elif smooth is None:
-        smooth, vector, held_out = choose_weight(whole, vector, subset, most=most, progress=progress)
-    problem = Problem(chain, unknowns, base, data, weights, whole.roughness, smooth)
-    keep = partial(checkpoint.save, smooth) if checkpoint else None
-    solution = minimise(problem, vector, most=most, keep=keep, progress=progress)
+        smooth, vector, held_out = choose_weight(
+            whole, vector, subset, most=most, progress=progress, checkpoint=checkpoint
+        )
+    problem = replace(whole, smooth=smooth)
+    keep = keeper(checkpoint, {"smooth": smooth, "held_out": held_out}) if checkpoint else None
+    solution = minimise(problem, vector, most=most, done=done, keep=keep, progress=progress)
     if not solution.converged:
         log.warning("not settled after %d steps; raise dlsr.max_iterations", solution.steps)
     errors = np.full(base.shape, np.nan)
@@ -187,47 +197,65 @@ def refine(
     )
 
 
+def keeper(checkpoint: Checkpoint, facts: dict) -> Callable[[np.ndarray, int], None]:
+    """What keeps vector and number of steps of a search, with what is known of it."""
+    return lambda vector, steps: checkpoint.save(vector, facts | {"steps": steps})
+
+
 def choose_weight(
-    whole: Problem, vector: np.ndarray, subset: np.ndarray | None, *, most: int, progress
+    whole: Problem,
+    vector: np.ndarray,
+    subset: np.ndarray | None,
+    *,
+    most: int,
+    progress: Callable[[Iterable], Iterable] = iter,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[float, np.ndarray, dict[float, float]]:
-    """The weight with which held-out projections are predicted best, the solution there, and χ² per sample of all."""
+    """The weight with which held-out projections are predicted best, the solution there, and χ² per sample of all.
+
+    It begins with the second of `WEIGHTS` and goes on to rougher maps as long as they predict better; if not even the
+    first of them does, to smoother ones. Every search is brought to its end: scales and background, which have no
+    prior, follow the noise more and more on the way, and a shorter search would look better than a longer one.
+    """
     held = held_out_rows(len(whole.data), subset)
     train, test = _part(whole, ~held), _part(whole, held)
     found, vectors = {}, {}
-    for smooth in sorted(WEIGHTS, reverse=True):  # from smooth to rough: each is a good start for the next
-        problem = Problem(train.chain, train.unknowns, train.base, train.data, train.weights, train.roughness, smooth)
-        vector = minimise(problem, vector, most=most, settled=1e-3, progress=progress).vector
-        found[smooth] = test.misfit(vector)[0] / max(np.count_nonzero(test.weights), 1)
-        vectors[smooth] = vector
+
+    def predicts_best(smooth: float, start: np.ndarray) -> bool:
+        part = checkpoint.part(f"{smooth:g}") if checkpoint else None
+        stored = part.load() if part else None
+        if stored is not None and stored[0].shape == start.shape:
+            vectors[smooth], found[smooth] = stored[0], stored[1]["chi2"]
+        else:
+            vectors[smooth] = minimise(replace(train, smooth=smooth), start, most=most, progress=progress).vector
+            found[smooth] = float(test.misfit(vectors[smooth])[0] / max(np.count_nonzero(test.weights), 1))
+            if part:
+                part.save(vectors[smooth], {"chi2": found[smooth]})
         log.info("prior weight %g: held-out chi2 %.4f per sample", smooth, found[smooth])
+        return found[smooth] <= min(found.values())
+
+    smoothest, first, *rougher = WEIGHTS
+    predicts_best(first, vector)
+    for smooth, before in zip(rougher, (first, *rougher), strict=False):
+        if not predicts_best(smooth, vectors[before]):
+            break
     best = min(found, key=found.get)
+    if best == first and predicts_best(smoothest, vectors[first]):
+        best = smoothest
     return best, vectors[best], found
-
-
-def held_out_rows(n_angles: int, subset: np.ndarray | None) -> np.ndarray:
-    """Projections that are held out, bool: the last of several subsets, or every fifth projection."""
-    if subset is not None and len(np.unique(subset)) > 1:
-        return np.asarray(subset) == np.max(subset)
-    return np.arange(n_angles) % 5 == 2
 
 
 def _part(problem: Problem, rows: np.ndarray) -> Problem:
     chosen = np.flatnonzero(rows)
-    return Problem(
-        problem.chain.rows(chosen),
-        problem.unknowns,
-        problem.base,
-        problem.data[chosen],
-        problem.weights[chosen],
-        problem.roughness,
-        problem.smooth,
+    return replace(
+        problem, chain=problem.chain.rows(chosen), data=problem.data[chosen], weights=problem.weights[chosen]
     )
 
 
 def posterior_spread(problem: Problem, vector: np.ndarray, samples: int, seed: int) -> np.ndarray:
     """Standard deviations of the unknowns in Laplace's approximation, from draws of the posterior.
 
-    H z = Jᵀ W^½ ε + (λDᵀ)^½ ε' with white ε has solutions z of covariance H⁻¹; limits that are touched are kept.
+    H z = Jᵀ W^½ ε + (λV)^½ Dᵀ ε' with white ε has solutions z of covariance H⁻¹; limits that are touched are kept.
     """
     rng, curvature = np.random.default_rng(seed), Curvature(problem, vector)
     low, high = problem.unknowns.limits()
@@ -235,6 +263,6 @@ def posterior_spread(problem: Problem, vector: np.ndarray, samples: int, seed: i
     for _ in range(samples):
         noise = rng.standard_normal(problem.data.shape, dtype=np.float32) * np.sqrt(problem.weights)
         right = curvature.pull(noise)
-        right += problem.smooth**0.5 * (problem.roughness.T @ rng.standard_normal(problem.roughness.shape[0]))
+        right += curvature.roots.T @ rng.standard_normal(curvature.roots.shape[0])
         total += np.square(conjugate_gradients(curvature, right, free, most=80, precision=0.05))
     return np.sqrt(total / samples)

@@ -8,6 +8,7 @@ import numpy as np
 from ..composition import weight_fractions
 from ..errors import FitError
 from .model import PatternModel
+from .sizes import sizes_of_regions
 from .solve import FitResult, fit_patterns
 
 BRIGHT = 99.0
@@ -122,13 +123,14 @@ def fit_volume(
     mean = fit_patterns(model, mean_pattern, level="full", most=200, **weights)
     width = np.zeros(len(patterns))
     if widen is not None:
-        width = widen(
-            amount_map(model, _fit_by_width(model, patterns, width, iter, mean, level="linear", **weights), mask)
-        )
-        width = width[mask]
+        scales = _fit_by_width(model, patterns, width, iter, _start(model, mean), level="linear", **weights)
+        width = widen(amount_map(model, scales, mask))[mask]
         typical = np.sqrt(np.mean(width**2))
         mean = fit_patterns(model, mean_pattern, level="full", extra=typical, most=200, **weights)
-    voxels = _fit_by_width(model, patterns, width, progress, mean, level=level, most=most, **weights)
+    start = _start(model, mean)
+    if level == "quick":
+        start = sizes_of_regions(model, patterns, mask, start, extra=width, **weights)
+    voxels = _fit_by_width(model, patterns, width, progress, start, level=level, most=most, **weights)
     return VoxelFit(model, mask, mean, mean_pattern, voxels)
 
 
@@ -151,11 +153,11 @@ def _start(model, mean):
     return start
 
 
-def _fit_by_width(model, patterns, width, progress, mean, **options):
+def _fit_by_width(model, patterns, width, progress, start, **options):
     """Fit voxels of about the same broadening together: they share the unit patterns of what is not free."""
     step = width.max() / WIDTHS
     level = np.rint(width / step).astype(int) if step > 0 else np.zeros(len(width), int)
-    start, order, parts = _start(model, mean), [], []
+    order, parts = [], []
     for k in progress(np.unique(level)):
         order.append(np.flatnonzero(level == k))
         parts.append(fit_patterns(model, patterns[order[-1]], start=start, extra=k * step, **options))

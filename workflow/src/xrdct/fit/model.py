@@ -5,7 +5,8 @@
 with A = m|F|²/(V² q²) (`phases.line_list`), so that a scale S is proportional to the volume of its phase.
 """
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -148,6 +149,15 @@ class PatternModel:
         for peak in self.phases.peaks:
             chosen[[self.place(peak.name, "q"), self.place(peak.name, "fwhm")]] = level == "full"
         return chosen
+
+    def part(self, bins: slice) -> "PatternModel":
+        """The same on some of the bins, with the same background."""
+        some = copy(self)
+        places = np.flatnonzero(self.inside)[bins]
+        some.q, some.inside = self.q[bins], np.zeros_like(self.inside)
+        some.inside[places] = True
+        some.arrays = replace(self.arrays, first=float(some.q[0]), chebyshev=self.arrays.chebyshev[:, bins].copy())
+        return some
 
     def patterns(self, parameters: np.ndarray, *, extra: np.ndarray | float = 0.0) -> np.ndarray:
         """Patterns for rows of parameters.

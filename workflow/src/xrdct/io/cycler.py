@@ -1,19 +1,20 @@
-"""Logs of battery cyclers: BioLogic text (.mpt), and the CSV of Arbin, Neware or anyone, by a mapping of columns.
+"""Logs of battery cyclers: BioLogic (.mpt, .mpr), and the CSV of Arbin, Neware or anyone, by a mapping of columns.
 
-Every reader gives the same `CyclerLog`: seconds, volts, amperes, ampere hours. BioLogic's binary .mpr changes with the
-version of EC-Lab; EC-Lab exports it as .mpt.
+Every reader gives the same `CyclerLog`: seconds, volts, amperes, ampere hours.
 """
 
 import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from ..errors import CyclerError
+from .mpr import mpr_lines
 
 QUANTITIES = ("time", "voltage", "current", "capacity", "cycle")
 NEEDED = ("time", "voltage", "current")
@@ -40,7 +41,7 @@ COLUMNS = {
     "plain": {"time": "time_s", "voltage": "voltage_V", "current": "current_A"},
 }
 """Columns of the makers' files by quantity; exports differ, and a mapping of one's own says how."""
-OTHER_NAMES = {"Ewe/V": ("Ecell/V",), "<I>/mA": ("I/mA", "control/V/mA")}
+OTHER_NAMES = {"Ewe/V": ("<Ewe>/V", "Ecell/V"), "<I>/mA": ("I/mA", "control/V/mA")}
 """What BioLogic calls the same quantity in other techniques."""
 STAMPS = ("%m/%d/%Y %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%m/%d/%y %H:%M:%S")
 """Forms of date and time in headers and columns."""
@@ -61,26 +62,39 @@ class CyclerLog:
     """When time 0 was: seconds since 1970 by the clock of the cycler's computer; None where the file does not say."""
 
 
-def read_cycler(path: str | Path, *, maker: str = "plain", columns: Mapping[str, str] | None = None) -> CyclerLog:
+def read_cycler(
+    path: str | Path,
+    *,
+    maker: str = "plain",
+    columns: Mapping[str, str] | None = None,
+    zone: str = "UTC",
+    log_start: str | None = None,
+) -> CyclerLog:
     """Read a log.
 
     Parameters
     ----------
     path
-        Text file; .mpt whatever the maker is said to be.
+        Text file, or .mpr; .mpt and .mpr are BioLogic's whatever the maker is said to be.
     maker
         One of `COLUMNS`: what the columns are called.
     columns
         Other names by quantity (`QUANTITIES`); the unit stands in the name after '/' or '_' or in brackets.
+    zone
+        Time zone of the cycler's computer by its IANA name, such as Europe/Paris: logs hold what its clock showed.
+    log_start
+        What that clock showed at time 0, in ISO form, for a log that does not say.
 
     Raises
     ------
     CyclerError
         If the file is missing, a column is missing, or a value is no number.
     """
-    path = Path(path)
-    if path.suffix.lower() == ".mpr":
-        raise CyclerError(f"{path}: EC-Lab's binary form; export it as text (.mpt) in EC-Lab")
+    path, start = Path(path), None if log_start is None else datetime.fromisoformat(log_start)
+    kind, biologic = path.suffix.lower(), {**COLUMNS["biologic"], **(columns or {})}
+    if kind == ".mpr":
+        lines, said = mpr_lines(path)
+        return _to_log(lines, "\t", biologic, path, zone, said or start)
     if maker not in COLUMNS:
         raise CyclerError(f"{path}: no maker is called {maker!r}, only {', '.join(COLUMNS)}; or name the columns")
     try:
@@ -89,10 +103,10 @@ def read_cycler(path: str | Path, *, maker: str = "plain", columns: Mapping[str,
         text = path.read_text(encoding="latin-1")  # EC-Lab writes µ and ° so
     except OSError as error:
         raise CyclerError(f"{path}: cannot be read: {error.strerror}") from None
-    if path.suffix.lower() == ".mpt":
+    if kind == ".mpt":
         head, table = _split_mpt(text, path)
-        return _to_log(table, "\t", {**COLUMNS["biologic"], **(columns or {})}, path, started=_mpt_start(head))
-    return _to_log(text.splitlines(), None, {**COLUMNS[maker], **(columns or {})}, path, started=None)
+        return _to_log(table, "\t", biologic, path, zone, _mpt_start(head) or start)
+    return _to_log(text.splitlines(), None, {**COLUMNS[maker], **(columns or {})}, path, zone, start)
 
 
 def _split_mpt(text: str, path: Path) -> tuple[list[str], list[str]]:
@@ -107,7 +121,7 @@ def _split_mpt(text: str, path: Path) -> tuple[list[str], list[str]]:
     return lines[: count - 1], lines[count - 1 :]
 
 
-def _mpt_start(head: list[str]) -> float | None:
+def _mpt_start(head: list[str]) -> datetime | None:
     for line in head:
         found = re.match(r"\s*Acquisition started on\s*:\s*(.+)", line)
         if found:
@@ -115,7 +129,7 @@ def _mpt_start(head: list[str]) -> float | None:
     return None
 
 
-def _to_log(lines, delimiter, columns, path, *, started):
+def _to_log(lines, delimiter, columns, path, zone, started):
     rows = [row for row in csv.reader(lines, delimiter=delimiter or _delimiter(lines)) if any(map(str.strip, row))]
     if len(rows) < 2:
         raise CyclerError(f"{path}: no records")
@@ -128,17 +142,17 @@ def _to_log(lines, delimiter, columns, path, *, started):
     for quantity, place in places.items():
         if place is not None and quantity != "time":
             values[quantity] = _numbers(rows, place, path) * _factor(header[place])
-    time, own = _times(rows, places["time"], header[places["time"]], path)
+    time, first_date = _times(rows, places["time"], header[places["time"]], path)
     order = np.argsort(time, kind="stable")
     cycle = values.get("cycle", np.zeros(time.size))
     first = time[order[0]]
-    begun = own if own is not None else None if started is None else started + first
+    begun = first_date or (started and started + timedelta(seconds=first))
     return CyclerLog(
         time[order] - first,
         values["voltage"][order],
         values["current"][order],
         cycle[order].astype(int),
-        begun,
+        begun and begun.replace(tzinfo=ZoneInfo(zone)).timestamp(),
     )
 
 
@@ -166,21 +180,21 @@ def _numbers(rows, place, path):
 
 
 def _times(rows, place, name, path):
-    """Seconds of every record, and when the first one was where the column holds dates."""
+    """Seconds of every record, and what the clock showed at the first one where the column holds dates."""
     first = rows[1][place] if place < len(rows[1]) else ""
     if _timestamp(first) is None:
         return _numbers(rows, place, path) * _factor(name), None
     stamps = [_timestamp(row[place]) if place < len(row) else None for row in rows[1:]]
     if None in stamps:
         raise CyclerError(f"{path}: record {stamps.index(None) + 1}: no date and time in column {name}")
-    return np.array(stamps) - min(stamps), min(stamps)
+    return np.array([(stamp - min(stamps)).total_seconds() for stamp in stamps]), min(stamps)
 
 
-def _timestamp(text: str) -> float | None:
-    """Seconds since 1970 of a date and time; None if it is none. The zone is the reader's, and the offset's matter."""
+def _timestamp(text: str) -> datetime | None:
+    """A date and time; None if it is none."""
     for form in STAMPS:
         try:
-            return datetime.strptime(text.strip(), form).timestamp()
+            return datetime.strptime(text.strip(), form)
         except ValueError:
             continue
     return None

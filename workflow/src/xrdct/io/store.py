@@ -77,6 +77,18 @@ FORMS = {
         "level": ("pattern",),
     },
     "maps": {"area": ("phase", "y", "x"), "q_centre": ("phase", "y", "x")},
+    "series": {
+        **{
+            f"{of}{name}{kind}": ("phase", "line", "point") if not of else ("phase", "line")
+            for of in ("", "line_")
+            for name in ("scale", "weight_fraction", "a", "b", "c")
+            for kind in ("", "_err")
+        },
+        "rwp": ("line", "point"),
+        "line_rwp": ("line",),
+        "time": ("line", "point"),
+        **{name: ("line",) for name in ("line_time", "voltage", "current", "charge", "cycle")},
+    },
 }
 """Variables that a store of each kind holds, with their dims."""
 
@@ -89,6 +101,7 @@ CHUNKS = {
     "fit": {"phase": 1},
     "pqnet": {"phase": 1},
     "library": {"pattern": 8192},
+    "series": {},
 }
 """Chunk lengths by dim, chosen for how the next step reads; dims not named are not split."""
 

@@ -2,7 +2,8 @@
 
 `xarray.open_datatree("beamtime.zarr", engine="zarr")` opens it without this package::
 
-    /             y, x (mm): the common grid; table of the scans (voltage, state, cycle, motion, residual)
+    /             y, x (mm): the common grid; table of the scans (voltage, state, cycle, motion, residual);
+                  `source`: fit, pqnet or pqnet+fit
     /scans/NAME   maps of one scan on the common grid
     /regions      mask of every region, with the rule that made it
     /evolution    scan × region × phase: mean, sd, standard error, voxels of every quantity

@@ -25,8 +25,9 @@ def compare(maps: xr.Dataset, refined: xr.Dataset, fit: xr.Dataset) -> list[dict
     -------
     list of dict
         ``bias`` (median difference), ``rms`` (of differences, robust: 1.4826 times the median deviation), ``apart``
-        (share of voxels that disagree), ``apart_in_range`` and ``apart_outside`` (the same in range and out of it; None
-        where there are no such voxels), ``error`` (median error bar); units of the maps.
+        (share of voxels that disagree), ``apart_in_range`` and ``apart_outside`` (the same in range and out of it),
+        ``warned`` (share of those that disagree that are out of range), ``error`` (median error bar); units of the
+        maps; None where there are no such voxels.
     """
     rows = []
     in_range = maps.in_range.values
@@ -50,6 +51,7 @@ def compare(maps: xr.Dataset, refined: xr.Dataset, fit: xr.Dataset) -> list[dict
                     "apart": float(far.mean()),
                     "apart_in_range": _share(far[in_range[chosen]]),
                     "apart_outside": _share(far[~in_range[chosen]]),
+                    "warned": _share(~in_range[chosen][far]),
                 }
             )
     return rows
@@ -77,6 +79,34 @@ def differences(store: xr.Dataset, fit: xr.Dataset, phase: str, parameter: str, 
     sigma = np.fmax(*errors)
     known = strong & np.isfinite(found) & np.isfinite(other) & (sigma > 0)
     return np.where(known, found - other, np.nan), np.where(known, sigma, np.nan)
+
+
+def to_table(rows: list[dict]) -> str:
+    """Rows of `compare` as text, columns separated by commas."""
+    columns = list(rows[0]) if rows else ["phase", "parameter", "source", "voxels"]
+    lines = [",".join(_cell(row[name]) for name in columns) for row in rows]
+    return "\n".join([",".join(columns), *lines]) + "\n"
+
+
+def disagreement(maps: xr.Dataset, fit: xr.Dataset) -> np.ndarray:
+    """Where the networks and the fit disagree about anything that is compared, shape (y, x).
+
+    0: nowhere more than `APART` error bars apart; 1: apart, and called out of range; 2: apart without a warning; NaN
+    where nothing is compared.
+    """
+    compared = apart = np.zeros(maps.in_range.shape, dtype=bool)
+    for phase, parameter in answered(maps):
+        difference, sigma = differences(maps, fit, phase, parameter, "_std")
+        compared = compared | np.isfinite(difference)
+        apart = apart | (np.abs(difference) > APART * sigma)
+    found = apart * np.where(maps.in_range.values, 2.0, 1.0)
+    return np.where(compared, found, np.nan)
+
+
+def _cell(value):
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def _share(values):

@@ -3,12 +3,15 @@
 import numpy as np
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from .comparison import PARAMETERS, answered, differences
+from .comparison import APART, PARAMETERS, answered, differences, disagreement
 
 COLOURS = ("#0072B2", "#D55E00")
 """Okabe & Ito's blue and vermilion."""
+AGREED = ("#D9D9D9", "#E69F00", "#000000")
+"""Agreement, disagreement with a warning, and without."""
 UNITS = {"scale": "scale", "a": "a (Å)", "b": "b (Å)", "c": "c (Å)"}
 MOST = 4
 """Rows of parameters: all that the phase with the most cells has, then the strongest scales."""
@@ -30,8 +33,8 @@ def draw_comparison(maps: xr.Dataset, refined: xr.Dataset, fit: xr.Dataset, *, c
     axes = figure.subplots(len(shown) + 1, 4, squeeze=False)
     for row, (phase, parameter) in zip(axes, shown, strict=False):
         _draw_row(figure, row, maps, refined, fit, phase, parameter, colormap)
-    _draw_trust(figure, axes[-1], maps, refined)
-    for axis in axes[:, :3].ravel():
+    _draw_trust(figure, axes[-1], maps, refined, fit)
+    for axis in [*axes[:, :3].ravel(), axes[-1, 3]]:
         axis.set(xticks=[], yticks=[])
     return figure
 
@@ -68,7 +71,7 @@ def _draw_row(figure, axes, maps, refined, fit, phase, parameter, colormap):
     axes[3].legend(frameon=False, fontsize=7)
 
 
-def _draw_trust(figure, axes, maps, refined):
+def _draw_trust(figure, axes, maps, refined, fit):
     """Where the answers are to be believed."""
     inside = np.where(maps.mask.values, maps.in_range.values.astype(float), np.nan)
     axes[0].imshow(inside, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
@@ -81,4 +84,5 @@ def _draw_trust(figure, axes, maps, refined):
     drawn = axes[2].imshow(chi2, cmap="cividis", interpolation="nearest")
     axes[2].set_title("χ² after 2 steps, log₁₀", fontsize=9)
     figure.colorbar(drawn, ax=axes[2], shrink=0.8)
-    axes[3].axis("off")
+    axes[3].imshow(disagreement(maps, fit), cmap=ListedColormap(AGREED), vmin=-0.5, vmax=2.5, interpolation="nearest")
+    axes[3].set_title(f"> {APART:g} bars from the fit:\norange flagged, black not", fontsize=9)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .cgls import cgls
 from .lntan import lntan_axis
-from .parallax import check_distance, resampled
+from .parallax import check_distance, resampled, strongest_bins
 from .tilted import TiltedBeam
 
 COMPARED = 48
@@ -37,10 +37,7 @@ def sense_of_parallax(
     check_distance(distance_mm)
     axis = lntan_axis(q, wavelength=wavelength)
     there = axis.from_q().astype(np.float32)
-    mean = there @ np.nan_to_num(np.asarray(sinogram[:: max(1, len(angles) // 32)]).mean(axis=(0, 1)))
-    size = min(COMPARED, axis.n_bins)
-    contrast = np.convolve(np.diff(mean, append=mean[-1]) ** 2, np.ones(size), mode="valid")
-    data, _ = resampled(sinogram, there[contrast.argmax() : contrast.argmax() + size])
+    data, _ = resampled(sinogram, there[strongest_bins(sinogram, there, COMPARED)])
     n = sinogram.shape[1]
     A = TiltedBeam(angles, n, cor, pixel_over_distance=step_mm / distance_mm, step=axis.step, support=n / 2)
     found = {}

@@ -1,5 +1,7 @@
 """Conjugate gradients for least squares."""
 
+from collections.abc import Iterator
+
 from .arrays import Progress, squared_norm, starting_image, sums, without_progress
 
 
@@ -16,21 +18,29 @@ def cgls(A, b, *, iterations: int = 20, start=None, progress: Progress = without
     iterations
         10 to 30 are usual.
     """
+    images = cgls_images(A, b, start=start)
+    for _ in progress(range(iterations)):
+        x = next(images)
+    return x
+
+
+def cgls_images(A, b, *, start=None) -> Iterator:
+    """The image after every step of `cgls`, without end; the next step may change it in place."""
     x = starting_image(A, b, start, sums(A)[1])
     residual = b - A @ x
     gradient = A.T @ residual
     direction = gradient + 0
     size = squared_norm(gradient, together=A.couples_channels)
-    for _ in progress(range(iterations)):
+    while True:
         image = A @ direction
         step = size * _inverse(squared_norm(image, together=A.couples_channels))
         x += step * direction
+        yield x
         residual = residual - step * image
         gradient = A.T @ residual
         new_size = squared_norm(gradient, together=A.couples_channels)
         direction = gradient + new_size * _inverse(size) * direction
         size = new_size
-    return x
 
 
 def _inverse(size):

@@ -1,5 +1,7 @@
 """Simultaneous iterative reconstruction technique."""
 
+from collections.abc import Iterator
+
 from .arrays import Progress, reciprocal, starting_image, sums, without_progress
 
 
@@ -31,11 +33,19 @@ def sirt(A, b, *, iterations: int = 200, nonnegative: bool = False, start=None, 
     array
         Image, shape (n_pixels, n_pixels, n_channels), in the unit of `b` per pixel.
     """
+    images = sirt_images(A, b, nonnegative=nonnegative, start=start)
+    for _ in progress(range(iterations)):
+        x = next(images)
+    return x
+
+
+def sirt_images(A, b, *, nonnegative: bool = False, start=None) -> Iterator:
+    """The image after every step of `sirt`, without end; the next step may change it in place."""
     rows, columns = sums(A)
     x = starting_image(A, b, start, columns)
     rows, columns = reciprocal(rows), reciprocal(columns)
-    for _ in progress(range(iterations)):
+    while True:
         x += columns * (A.T @ (rows * (b - A @ x)))
         if nonnegative:
             x = x.clip(min=0)
-    return x
+        yield x

@@ -159,19 +159,22 @@ class Beamtime:
         return tuple(int(np.abs(volume[axis].values - wanted[axis]).argmin()) for axis in ("y", "x"))
 
     def _make_fitter(self, scan, pattern):
-        store = self.store.parent / scan / "fit" / pattern.stage / "maps.zarr"
+        folder, stage = self.store.parent / scan, pattern.stage
+        stores = [folder / "fit" / stage / "maps.zarr", folder / "pqnet" / stage / "refined.zarr"]
+        store = next((path for path in stores if path.is_dir()), None)
         profile = self.store.parent / "calibrate" / "profile.json"
-        if not store.is_dir() or not profile.is_file():
+        if store is None or not profile.is_file():
             return None
         fitted = read_store(store, "fit")
         settings = json.loads(fitted.attrs["provenance"])["settings"]
+        level = settings.get("level", "full")  # after networks every cell and size is free
         phases = load_phase_set(PhaseSetSettings.model_validate(settings["phase_set"]))
         model = PatternModel(phases, pattern.q, read_profile(profile))
         start = fit_patterns(model, fitted.mean_pattern.values, level="full", absolute=False, most=200).parameters[0]
 
         def fit(measured):
             inside = measured[model.inside].astype(float)
-            found = fit_patterns(model, inside, start=start, level=settings["level"], absolute=False).parameters[0]
+            found = fit_patterns(model, inside, start=start, level=level, absolute=False).parameters[0]
             background = found.copy()
             background[model.scale_places] = 0.0
             parts = model.units(found) * found[model.scale_places][:, None]

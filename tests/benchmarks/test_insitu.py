@@ -1,0 +1,66 @@
+"""The in-situ bench says which region went wrong, and at which voltage."""
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+
+from xrdct.bench import insitu, marks
+from xrdct.twin.parameters import PRESETS
+
+PHASES = ["NCA", *insitu.ANODE]
+REGIONS = [*insitu.ANODE_REGIONS, *insitu.CATHODE_REGIONS]
+
+
+@pytest.fixture
+def states():
+    settings = yaml.safe_load((PRESETS / "nca18650.yaml").read_text(encoding="utf-8"))
+    return {state["scan"]: state for state in settings["states"]}
+
+
+@pytest.fixture
+def evolution(states):
+    """What perfect maps would give."""
+    shape = (len(states), len(REGIONS), len(PHASES))
+    dims, names = ("scan", "region", "phase"), ("share_mean", "a_mean", "c_mean")
+    coords = {"scan": list(states), "region": REGIONS, "phase": PHASES}
+    found = xr.Dataset({name: (dims, np.full(shape, np.nan)) for name in names}, coords)
+    for scan, state in states.items():
+        for part in state["anode"]:
+            for phase in insitu.ANODE:
+                found.share_mean.loc[scan, part["name"], phase] = part["phases"].get(phase, 0.0)
+        for region in insitu.CATHODE_REGIONS:
+            for edge in ("a", "c"):
+                found[f"{edge}_mean"].loc[scan, region, "NCA"] = state["lattice"][f"NCA@{region}"][edge]
+    return found
+
+
+def missed(found):
+    return {mark.name for mark in found if mark.holds is False}
+
+
+def test_perfect_maps_reach_every_mark(evolution, states):
+    found = insitu.compare(evolution, states)
+    assert not missed(found)
+    assert len([mark for mark in found if mark.name.startswith("Table S5") and "±" in mark.goal]) == 6 * 3 * 2
+    assert "LiC12+LiC6" in next(mark.measured for mark in found if mark.name.startswith("HL"))
+
+
+def test_a_phase_that_comes_one_voltage_late_is_missed(evolution, states):
+    evolution.share_mean.loc["v3p95", "HL", ["LiC12", "LiC6"]] = [1.0, 0.0]
+    assert missed(insitu.compare(evolution, states)) == {"HL: phases at each voltage"}
+
+
+def test_a_mean_beside_its_planted_value_is_missed_and_stands_there(evolution, states):
+    evolution.c_mean.loc["v4p20", "ROI2", "NCA"] += 0.003
+    found = insitu.compare(evolution, states)
+    names = {"Table S5: c in ROI2 at 4.20 V", "Table S5: largest error of c, all regions and voltages"}
+    assert missed(found) == names
+    page = marks.table(marks.summary("insitu", found, device="CPU"))
+    assert "| Table S5: c in ROI2 at 4.20 V | 14.47 ± 0.002 | 14.473 Å | **no** |" in page
+
+
+def test_a_region_without_a_voxel_is_missed(evolution, states):
+    evolution.a_mean.loc["v2p65", "ROI3", "NCA"] = np.nan
+    names = {"Table S5: a in ROI3 at 2.65 V", "Table S5: largest error of a, all regions and voltages"}
+    assert missed(insitu.compare(evolution, states)) == names

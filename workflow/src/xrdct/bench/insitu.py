@@ -1,0 +1,159 @@
+"""A cell charged in six steps, from raw frames to the evolution of its regions: what was planted, what comes out.
+
+The twin's NCA cell at the papers' six voltages, its inner ten windings with all of their regions on a coarser grid (119
+positions, 112 projections), through the whole workflow. Every artefact but parallax is on. On a strip of a detector a
+ring meets few columns of pixels, and the pixels of a bin need not lie about its middle: lines then shift by up to a
+tenth of a bin, and c by 0.005 Å. So the strip is tall, has no gaps, and the beam stands at a quarter of a pixel, where
+the two halves of a ring make up for one another, as whole rings do.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import yaml
+
+from ..config.fit import read_preset
+from ..io.masks import write_mask
+from ..io.tree import read_tree
+from .absorption import CONFIG, REPOSITORY, call
+from .absorption import TWIN as THICK
+from .marks import Mark, at_most, near, reported, same
+
+DEVICE = "CPU"
+TWIN = {
+    "base": "nca18650",
+    "cell": {
+        "diameter_mm": 11.7,
+        "turns": 10.5,
+        "anode_along": {"turns": [0.0, 10.4]},
+        "cathode_along": {"turns": [0.8, 10.2]},
+        "grains": [
+            {"phase": "alpha-FeSi2", "x_mm": 4.4, "y_mm": 1.2, "radius_mm": 0.12},
+            {"phase": "alpha-FeSi2", "x_mm": -3.0, "y_mm": 3.4, "radius_mm": 0.08},
+            {"phase": "beta-FeSi2", "x_mm": 1.6, "y_mm": -4.6, "radius_mm": 0.10},
+        ],
+    },
+    "scan": {
+        "n_positions": 119,
+        "step_mm": 0.105,
+        "n_projections": 28,
+        "first_position_mm": -6.3,
+        "axis_drift_px": 0.05,
+    },
+    "detector": {"shape": [120, 832], "beam_centre": [59.6, 418.25], "column_gaps": [], "row_gaps": []},
+    "beam": {"dose": 1, "topup_frames": 3000, "unseen_drift": 0.01},
+    "artefacts": THICK["artefacts"] | {"parallax": {"strength": 0}},
+}
+"""What differs from the full-size cell."""
+ANODE = ("graphite", "LiC30plus", "LiC30", "LiC18", "LiC12", "LiC6")
+"""From empty to full."""
+ANODE_REGIONS, CATHODE_REGIONS = ("HL", "IN", "DL"), ("ROI1", "ROI2", "ROI3")
+PRESENT = 0.05
+"""A phase is there from this share of its electrode's phases on."""
+INSIDE = 0.3
+"""A voxel is drawn into a region from this share of its volume on."""
+CELL_MARKS = {"a": 0.001, "c": 0.002}
+"""Å, of a region's mean."""
+
+
+def measure() -> list[Mark]:
+    """Simulate, run the workflow, compare the regions' means with what was planted."""
+    with tempfile.TemporaryDirectory(prefix="xrdct-bench-") as name:
+        folder = Path(name)
+        simulate(folder)
+        run(folder)
+        tree = read_tree(folder / "results" / "beamtime.zarr").load()
+        return compare(tree["evolution"].to_dataset(), planted_states(folder))
+
+
+def simulate(folder: Path) -> None:
+    """Raw files of the six voltages."""
+    (folder / "cell.yaml").write_text(yaml.safe_dump(TWIN), encoding="utf-8")
+    call("xrdct", "simulate", folder / "cell.yaml", "--out", folder)
+
+
+def run(folder: Path) -> None:
+    """The workflow up to the figures of the beamtime, its regions drawn as the truth has them."""
+    draw_regions(folder)
+    # The strip ends at 3.42 1/Å, and the electrolyte's halo needs a background that bends.
+    phases = read_preset("nca-13").model_copy(update={"name": "nca-13-to-3.36", "q_max": 3.36, "background_degree": 5})
+    chosen = {
+        "detector": CONFIG["detector"] | {"shape": TWIN["detector"]["shape"]},
+        "fit": {"phase_set": phases.model_dump(mode="json"), "parallax": False},
+        "absorption": CONFIG["absorption"] | {"factor": "transmission"},
+        "beamtime": {
+            "apply": True,
+            "register_by": ["Cu", "Al", "Fe", "tab"],
+            "groups": {"anode": list(ANODE), "cathode": ["NCA"]},
+            "regions": [{"name": name, "mask": f"{name}.npy"} for name in (*ANODE_REGIONS, *CATHODE_REGIONS)],
+        },
+    }
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(CONFIG | chosen), encoding="utf-8")
+    options = ["--directory", folder, "--configfile", config, "--cores", str(os.cpu_count())]
+    call("snakemake", "--snakefile", REPOSITORY / "Snakefile", *options, "results/figures/cells.png")
+
+
+def draw_regions(folder: Path) -> None:
+    """Masks of the regions, as somebody who knows the cell would draw them."""
+    truth = read_truths(folder)[0]
+    for name in (*ANODE_REGIONS, *CATHODE_REGIONS):
+        write_mask(truth.region.sel(region_name=name).values > INSIDE, folder / f"{name}.npy")
+
+
+def read_truths(folder: Path) -> list[xr.Dataset]:
+    """Truth of every scan, in the order of the voltages."""
+    found = [xr.open_zarr(path, consolidated=False, chunks=None) for path in sorted(folder.glob("truth/*.zarr"))]
+    return sorted(found, key=lambda truth: truth.attrs["voltage_V"])
+
+
+def planted_states(folder: Path) -> dict[str, dict]:
+    """Settings of the simulated states by scan, in the order of the voltages."""
+    truth = read_truths(folder)
+    states = {state["scan"]: state for state in json.loads(truth[0].attrs["parameters"])["states"]}
+    return {one.attrs["scan"]: states[one.attrs["scan"]] for one in truth}
+
+
+def compare(evolution: xr.Dataset, states: dict[str, dict]) -> list[Mark]:
+    """Marks of an evolution against the states that were simulated, as `twin.parameters.State` describes them."""
+    marks = []
+    for region in ANODE_REGIONS:
+        planted = {scan: _shares(state, region) for scan, state in states.items()}
+        found = {scan: _found_shares(evolution, scan, region) for scan in states}
+        marks.append(same(f"{region}: phases at each voltage", sequence(planted), sequence(found)))
+        off = max(abs(found[scan][phase] - planted[scan][phase]) for scan in states for phase in ANODE)
+        marks.append(reported(f"{region}: largest error of a share", 100 * off, "%"))
+    for edge, tolerance in CELL_MARKS.items():
+        places = [(scan, region) for scan in states for region in CATHODE_REGIONS]
+        edges = [_cell(evolution, states, scan, region, edge) for scan, region in places]
+        worst = np.max([abs(found - planted) for planted, found in edges])
+        marks.append(at_most(f"Table S5: largest error of {edge}, all regions and voltages", tolerance, worst, "Å"))
+        for (scan, region), (planted, found) in zip(places, edges, strict=True):
+            name = f"Table S5: {edge} in {region} at {states[scan]['voltage_V']:.2f} V"
+            marks.append(near(name, planted, tolerance, found, "Å"))
+    return marks
+
+
+def sequence(shares: dict[str, dict[str, float]]) -> str:
+    """The phases that are there at each voltage, 'graphite; LiC18+LiC30; …'."""
+    return "; ".join("+".join(name for name in ANODE if one[name] >= PRESENT) for one in shares.values())
+
+
+def _shares(state, region):
+    own = next(one for one in state["anode"] if one["name"] == region)["phases"]
+    return {phase: own.get(phase, 0.0) for phase in ANODE}
+
+
+def _found_shares(evolution, scan, region):
+    one = evolution.share_mean.sel(scan=scan, region=region)
+    return {phase: float(np.nan_to_num(one.sel(phase=phase))) for phase in ANODE}
+
+
+def _cell(evolution, states, scan, region, edge):
+    """Planted and found edge of NCA in Å."""
+    found = evolution[f"{edge}_mean"].sel(scan=scan, region=region, phase="NCA")
+    return states[scan]["lattice"][f"NCA@{region}"][edge], float(found)
