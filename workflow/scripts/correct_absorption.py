@@ -144,7 +144,11 @@ def widening(measured, distance_mm):
 
 
 def rebuilder(measured, geometry, parallax):
-    """From a sinogram to its volume: by filtered back-projection, exact on the mean and fast, or without parallax."""
+    """From a sinogram to its volume: by filtered back-projection, exact on the mean and fast, or without parallax.
+
+    Without parallax no value may be negative: else the sharpest lines of the casing and of what it holds are not told
+    apart, and scales fall off towards the middle.
+    """
     if parallax == "undo":
         return lambda intensity: reconstruct_with_parallax(
             intensity,
@@ -152,7 +156,8 @@ def rebuilder(measured, geometry, parallax):
             q=measured.q,
             cor=measured.cor,
             step_mm=measured.step_mm,
-            method="cgls",
+            method="fbp",
+            nonnegative=True,
             progress=progress("reconstruct", "step"),
             **geometry,
         )

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import GeometryError
 from .arrays import Progress, without_progress
 from .cgls import cgls
+from .filtered import refined_fbp
 from .lntan import LnTanAxis, lntan_axis
 from .operator import ParallelBeam
 from .sirt import sirt
@@ -17,7 +18,7 @@ from .tilted import TiltedBeam
 
 log = logging.getLogger(__name__)
 
-METHODS = {"sirt": (sirt, 60), "cgls": (cgls, 15)}
+METHODS = {"fbp": (refined_fbp, 20), "sirt": (sirt, 60), "cgls": (cgls, 15)}
 """Methods that take an operator which couples the channels, and how often they iterate when not told."""
 BLOCK = 256
 """Bins of Y that are reconstructed at a time and kept; those around them that are needed too are thrown away."""
@@ -67,7 +68,8 @@ def reconstruct_with_parallax(
     iterations
         None: the method's usual number.
     nonnegative
-        sirt: negative values are set to 0 after every step.
+        fbp, sirt: negative values are set to 0 after every step. Rays that all climb do not tell how the sharpest
+        lines are spread over the largest distances (frequencies |k_xy| < κ k_Y); that nothing is negative does.
     block
         Bins of Y at a time: larger takes more memory and a little less time.
     progress
@@ -85,7 +87,7 @@ def reconstruct_with_parallax(
         If shapes differ, the centre lies outside the field, the distance is not a positive number, or the field is too
         deep for it.
     """
-    if method not in METHODS or support not in ("circle", "none") or (nonnegative and method != "sirt"):
+    if method not in METHODS or support not in ("circle", "none") or (nonnegative and method == "cgls"):
         raise ValueError(f"unknown method {method!r} or support {support!r}, or one that cannot be nonnegative")
     n_angles, n_positions, n_q = sinogram.shape
     if len(angles) != n_angles or len(q) != n_q:
