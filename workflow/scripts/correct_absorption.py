@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xrdct.absorption.attenuation import compare_maps, mu_without_pores
-from xrdct.absorption.casing import find_wall
+from xrdct.absorption.casing import Wall, find_wall
 from xrdct.absorption.chain import (
     Attenuation,
     Matter,
@@ -40,7 +40,7 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, settings):
     model = PatternModel(phases, sinogram.q.values, read_profile(inputs["profile"]))
     whole = to_measured(sinogram, slice(None))
     measured = to_measured(sinogram, model.inside)
-    matter = matter_of(phases, chosen.fill, energy_kev)
+    matter = matter_of(phases, chosen, energy_kev, n=sinogram.sizes["position"], step_mm=measured.step_mm)
     geometry = distance_and_wavelength(read_poni(inputs["poni"]))
     rebuild = rebuilder(measured, geometry, parallax)
     first_volume = rebuild(measured.intensity)
@@ -111,16 +111,22 @@ def to_measured(sinogram, bins):
     )
 
 
-def matter_of(phases, fill, energy_kev):
-    """µ of the phases and of what is between them."""
+def matter_of(phases, chosen, energy_kev, *, n, step_mm):
+    """µ of the phases, of what is between them, and of what is there besides."""
     pure = linear_attenuation(phases.densities, [phase.contents for phase in phases.phases], energy_kev)
-    if fill is None:
-        return Matter(pure)
-    return Matter(
-        pure,
-        float(linear_attenuation([fill.density], [composition_of(fill.formula)], energy_kev)[0]),
-        fill.least_volume,
-    )
+    extra = np.zeros((n, n))
+    for item in chosen.extra:
+        inner, outer = item.radius_mm
+        ring = Wall(item.x_mm, item.y_mm, outer, outer - inner)
+        extra += ring.share(n, step_mm) * item.volume * mu_of(item, energy_kev)
+    if chosen.fill is None:
+        return Matter(pure, extra=extra)
+    return Matter(pure, mu_of(chosen.fill, energy_kev), chosen.fill.least_volume, extra)
+
+
+def mu_of(material, energy_kev):
+    """µ in 1/mm of a material of the configuration, dense."""
+    return float(linear_attenuation([material.density], [composition_of(material.formula)], energy_kev)[0])
 
 
 def first_scales(model, volume, measured, maps, geometry):
