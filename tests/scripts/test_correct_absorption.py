@@ -151,7 +151,7 @@ def test_the_map_is_that_of_the_cell_and_the_rays_are_divided_by_it(scan, tmp_pa
     np.testing.assert_allclose(corrected.intensity.values, divided, rtol=1e-5)
     if factor == "transmission":
         assert mean_mu(found, 0, 0.7) == pytest.approx(mu_of(WATER), abs=0.05 * roll)  # a haze of the ring around it
-        np.testing.assert_allclose(found.transmission.values, np.broadcast_to(scan[1], measured.subset.shape + (N,)))
+        np.testing.assert_allclose(found.transmission.values, np.broadcast_to(scan[1], (*measured.subset.shape, N)))
 
 
 def test_matter_that_is_left_out_is_missed(scan, tmp_path, monkeypatch):
