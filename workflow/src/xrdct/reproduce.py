@@ -201,6 +201,7 @@ def tolerance_of(store: str, kind: str, config: Config) -> Tolerance:
     """How near a store of a kind has to come, by whether a network stands before it."""
     after_denoising = ("denoised" in store or kind in ("maps", TREE)) and config.denoise.apply
     by_networks = "/pqnet/" in store or (kind == "series" and config.series.source != "fit")
+    by_networks = by_networks or (kind == TREE and config.map_source() != "fit")
     learned = (after_denoising and config.denoise.model is None) or by_networks
     return LEARNED[kind] if learned and kind in LEARNED else TOLERANCES[kind]
 
