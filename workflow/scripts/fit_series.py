@@ -39,12 +39,11 @@ def main(inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
     beam = patterns.transmitted if "transmitted" in patterns else patterns.monitor
     usable = usable_frames(patterns.intensity.values, patterns.monitor.values, patterns.valid.values)
     corrected = at_one_intensity(patterns.intensity.values, beam.values, usable)
-    like = {}
     if series["source"] == "fit":
-        found = fit_series(model, corrected, level=settings["level"], most=settings["max_iterations"])
+        found, like = fit_series(model, corrected, level=settings["level"], most=settings["max_iterations"]), {}
+        tell(found, [part.voxels.converged.mean() for part in found], "settled")
     else:
         found, like = by_networks(inputs["model"], model, corrected, refined=series["source"] == "pqnet+fit")
-    tell(found)
     epoch = patterns.epoch.values
     electric, cycles = beside(inputs["log"], epoch.mean(axis=1), series)
     position = ty_mm + (step_mm or 0.0) * np.arange(epoch.shape[1])
@@ -87,6 +86,7 @@ def by_networks(path, model, patterns, *, refined):
 
     ensemble, _ = read_ensemble(path, q=model.q, phases=model.phases.names, device=best_device())
     found, points, lines = predict_series(ensemble, model, patterns, refined=refined)
+    tell(found, [points[found.points.mask].mean(), lines.mean()], "like the library")
     if lines.mean() < 0.5:
         log.warning("most lines are unlike the library: are all phases in the set, and their ranges wide enough?")
     units = {"units": "1"}
@@ -125,15 +125,16 @@ def write_table(path, columns, rows):
         writer.writerows(rows)
 
 
-def tell(found):
+def tell(found, shares, how):
     """What a user wants to know before opening the figure."""
-    for what, fit in (("frames", found.points), ("lines", found.lines)):
+    for what, fit, share in zip(("frames", "lines"), found, shares, strict=True):
         log.info(
-            "%d of %d %s fitted, %.1f %% settled; Rwp %.2f %% (median)",
+            "%d of %d %s, %.1f %% %s; Rwp %.2f %% (median)",
             fit.mask.sum(),
             fit.mask.size,
             what,
-            100 * fit.voxels.converged.mean(),
+            100 * share,
+            how,
             100 * np.median(fit.voxels.rwp),
         )
 

@@ -77,11 +77,12 @@ def _draw_weights(axis, hours, series, title, phases):
         )
     if "line_in_range" in series:
         strange = hours[~series.line_in_range.values]
-        axis.plot(strange, np.zeros(strange.size), "kx", ms=4, label="unlike the library" if strange.size else None)
+        if strange.size:
+            axis.errorbar(strange, np.zeros(strange.size), fmt="kx", ms=4, label="unlike the library")
     axis.set_ylim(-3, 103)
     axis.set_ylabel(f"{title}\nweight %", fontsize=8)
     axis.grid(color="0.9", lw=0.5)
-    axis.legend(frameon=False, fontsize=7, ncols=len(phases), loc="lower left", bbox_to_anchor=(0, 0.99))
+    axis.legend(frameon=False, fontsize=7, ncols=len(phases) + 1, loc="lower left", bbox_to_anchor=(0, 0.99))
 
 
 def _draw_cell(axis, hours, one, phase, name):

@@ -197,6 +197,8 @@ def _values(found, least_mass, dims):
     weight, weight_error = (np.zeros(scale.shape) for _ in range(2))
     weight[:n] = weight_fractions(scale[:n], densities)
     weight_error[:n] = weight_errors(scale[:n], error[:n], densities)
+    # Of an absent phase whose size and cell are free a linear error says nothing, nor of weights that share its sum.
+    weight_error[weight_error > 1] = np.nan
     mass = np.tensordot(densities, np.nan_to_num(scale[:n]), axes=1)
     present = (mass > least_mass * mass.max()) & found.mask
     variables = {
