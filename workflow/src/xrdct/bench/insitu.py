@@ -3,8 +3,8 @@
 The twin's NCA cell at the papers' six voltages, its inner ten windings with all of their regions on a coarser grid (119
 positions, 112 projections), through the whole workflow. Every artefact but parallax is on. On a strip of a detector a
 ring meets few columns of pixels, and the pixels of a bin need not lie about its middle: lines then shift by up to a
-tenth of a bin, and c by 0.005 Å. So the strip is tall, has no gaps, and the beam stands at a quarter of a pixel, where
-the two halves of a ring make up for one another, as whole rings do.
+tenth of a bin, a of NCA by 4e-4 Å. So the strip is tall, has no gaps, and the beam stands at a quarter of a pixel,
+where the two halves of a ring make up for one another, as whole rings do.
 """
 
 import json
