@@ -11,11 +11,13 @@ from .marks import page, summary, table, write_summary
 REPOSITORY = Path(__file__).resolve().parents[4]
 BENCHES = {
     "absorption": "absorption",
+    "after-maps": "after_maps",
     "assembly": "assembly",
     "denoise": "denoise",
     "first-way": "first_way",
     "insitu": "insitu",
     "integration": "integration",
+    "operando": "operando",
     "parallax": "parallax",
     "pqnet": "pqnet",
     "pqnet-presets": "pqnet_presets",
