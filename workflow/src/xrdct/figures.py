@@ -1,6 +1,7 @@
 """Pictures of the stores. Each function takes opened stores and returns a figure; nothing here changes a number."""
 
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import xarray as xr
@@ -182,6 +183,9 @@ def draw_fit(maps: xr.Dataset, lines: dict) -> Figure:
     ticks.set(yticks=-np.arange(len(lines)), yticklabels=list(lines), ylim=(-len(lines) + 0.4, 0.6))
     ticks.set(xlabel="q (1/Å)", xlim=(q[0], q[-1]))
     ticks.tick_params(axis="y", labelsize=8)
+    warnings = [line for text in maps.attrs.get("warnings", []) for line in wrap(text, 110)]
+    if warnings:
+        figure.supxlabel("\n".join(warnings), x=0.02, ha="left", fontsize=7.5, color=colour(1))
     return figure
 
 

@@ -15,6 +15,7 @@ BENCHES = {
     "assembly": "assembly",
     "denoise": "denoise",
     "first-way": "first_way",
+    "fit": "fit",
     "insitu": "insitu",
     "integration": "integration",
     "operando": "operando",

@@ -17,6 +17,7 @@ from ..calibration.profile import InstrumentProfile
 from ..config import PqNet
 from ..config.fit import read_preset
 from ..denoise.unet import best_device
+from ..fit.information import cramer_rao
 from ..fit.model import PatternModel
 from ..fit.solve import fit_patterns
 from ..pqnet.calibration import coverage
@@ -207,18 +208,6 @@ def doubled(model: PatternModel, parameters: np.ndarray) -> np.ndarray:
     """Patterns whose lines are twice as wide: a Gaussian of √3 times the instrument's width is added."""
     q = (model.phases.q_min + model.phases.q_max) / 2
     return model.patterns(parameters, extra=np.sqrt(3) * float(model.profile.fwhm_q(q)) / q)
-
-
-def cramer_rao(model: PatternModel, parameters: np.ndarray) -> np.ndarray:
-    """Least standard errors of one pattern of counts, shape (n_parameters,); limits count as prior knowledge."""
-    places = np.flatnonzero(model.free(level="full"))
-    slopes = model.derivatives(parameters)[places]
-    information = (slopes / np.maximum(model.patterns(parameters)[0], 1e-9)) @ slopes.T
-    width = (model.high - model.low)[places]
-    information[np.diag_indices(len(places))] += np.where(np.isfinite(width), 12 / width**2, 1e-12)
-    bound = np.full(len(model.names), np.nan)
-    bound[places] = np.sqrt(np.diag(np.linalg.inv(information)))
-    return bound
 
 
 def speed_marks(preset: str, task: Task, ensemble: Ensemble) -> list[Mark]:
