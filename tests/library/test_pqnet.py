@@ -344,6 +344,7 @@ class TestEnsemble:
         card = measure_card(ensemble, task, patterns=300)
         text = card_text(card)
         assert "| NCA | c | 14.15 | 14.55 |" in text
+        assert "missing in 30 % of the patterns, backgrounds are 0.04 to 0.15 of that height" in text
         assert {s["dose"] for s in card["scores"]} == {30.0, 100.0, 500.0, 2000.0, 10_000.0}
         assert all(0 <= s["coverage"] <= 1 for s in card["scores"])
 

@@ -24,6 +24,8 @@ from xrdct.pqnet.noise import RECONSTRUCTED
 from xrdct.provenance import file_sha256
 
 log = logging.getLogger("xrdct.pqnet")
+MUCH, LEAST = 2.0, 0.001
+"""Lines wider than the library's by this factor are worth a warning, once they are wider than this share of q."""
 
 
 def main(inputs, outputs, *, phase_set, mask_threshold, parallax):
@@ -40,7 +42,7 @@ def main(inputs, outputs, *, phase_set, mask_threshold, parallax):
         widen=widening(volume, sinogram, inputs["poni"]) if parallax else None,
         progress=progress("pqnet", "block"),
     )
-    tell(found)
+    tell(found, facts)
     recorded = {
         "settings": {"phase_set": phase_set, "mask_threshold": mask_threshold, "parallax": parallax},
         "inputs": {"model": file_sha256(inputs["model"])[:16]}
@@ -58,7 +60,7 @@ def widening(volume, sinogram, poni):
     return lambda amount: parallax_width(amount, sinogram.angle.values, **geometry)
 
 
-def tell(found):
+def tell(found, facts):
     """What a user wants to know before opening the maps."""
     prediction, mask = found.prediction, found.refined.mask
     log.info(
@@ -69,7 +71,16 @@ def tell(found):
         found.noise_factor,
     )
     if found.in_range[mask].mean() < 0.5:
-        log.warning("most voxels are unlike the library: are all phases in the set, and their ranges wide enough?")
+        log.warning(
+            "most voxels are unlike the library: are all phases in the set, with the structures that they have here, "
+            "and their ranges wide enough?"
+        )
+    known = facts["library"]["broadening"]
+    if found.widest > MUCH * max(known, LEAST):
+        log.warning(
+            "parallax widens lines by up to %.2g of q, the networks learned %.2g: set pqnet.library.broadening to %.2g",
+            *(found.widest, known, found.widest),
+        )
 
 
 def to_dataset(found, ensemble, volume):

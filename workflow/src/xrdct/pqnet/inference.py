@@ -30,6 +30,8 @@ class VolumePrediction:
     """Whether a voxel is like the library, shape (n_y, n_x), bool; False outside the mask."""
     noise_factor: float
     """What the given variance was multiplied with to be that of the voxels."""
+    widest: float
+    """Largest FWHM, relative to q, that lines were widened by."""
 
     def map_of(self, values: np.ndarray, targets: list[tuple[str, str]], parameter: str) -> np.ndarray:
         """One parameter of every phase and peak, shape (n_scales, n_y, n_x), NaN where it is not answered.
@@ -109,7 +111,7 @@ def predict_volume(
     in_range = np.zeros(mask.shape, dtype=bool)
     local = np.concatenate(local) * np.sqrt(noise.factor / factor)
     in_range[mask] = is_in_range(ensemble, model, prediction, voxels, local)
-    return VolumePrediction(prediction, found, in_range, factor)
+    return VolumePrediction(prediction, found, in_range, factor, float(width.max()))
 
 
 def is_in_range(

@@ -77,6 +77,11 @@ def measure_card(ensemble: Ensemble, task: Task, *, patterns: int) -> dict:
         "q": [float(task.model.q[0]), float(task.model.q[-1]), int(task.model.q.size)],
         "targets": [list(target) for target in task.scaling.targets],
         "ranges": [[*key, *map(float, limits)] for key, limits in task.model.phases.ranges().items()],
+        "library": {
+            "absent": task.recipe.absent,
+            "background": list(task.recipe.background),
+            "broadening": task.recipe.broadening,
+        },
         "noise": task.noise.kind,
         "doses": [low, high],
         "members": len(ensemble.members),
@@ -89,12 +94,15 @@ def measure_card(ensemble: Ensemble, task: Task, *, patterns: int) -> dict:
 def card_text(card: dict) -> str:
     """A model card as Markdown."""
     first, last, bins = card["q"]
+    library, (low, high) = card["library"], card["library"]["background"]
     lines = [
         f"# PQ-Net for {card['phase_set']}",
         "",
         f"{card['members']} networks; patterns of {bins} bins from {first:.4f} to {last:.4f} 1/Å; "
         f"{card['noise']} noise at doses of {card['doses'][0]:g} to {card['doses'][1]:g} counts (height of the "
-        f"strongest line of a phase at full scale); seed {card['seed']}.",
+        f"strongest line of a phase at full scale); seed {card['seed']}. A phase is missing in "
+        f"{100 * library['absent']:.0f} % of the patterns, backgrounds are {low:g} to {high:g} of that height, lines "
+        f"are widened by up to {100 * library['broadening']:g} % of q.",
         "",
         "Valid for these ranges, and for these phases alone:",
         "",
