@@ -24,7 +24,7 @@ def own(tiny_raw, tmp_path):
 
 def wait_for(path, process):
     """Wait until a file is there; the process that makes it must live."""
-    for _ in range(2000):
+    for _ in range(20_000):  # 400 s: a busy machine starts a Snakemake in a minute
         if path.exists():
             return
         assert process.poll() is None, process.communicate()[0][-3000:]
