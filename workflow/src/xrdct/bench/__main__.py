@@ -20,6 +20,7 @@ BENCHES = {
     "pqnet": "pqnet",
     "reconstruction": "reconstruction",
     "twin": "twin",
+    "workflow": "workflow",
 }
 """Name on the command line and module of each bench; a module has `measure()` and `DEVICE`."""
 
