@@ -52,6 +52,14 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def pictures() -> Path:
+    """Folder of what a test leaves to be looked at."""
+    folder = REPOSITORY / "build" / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_raw(once) -> Path:
     """Folder with the raw files of the preset `tiny` in raw/; not to be changed."""
     return once("tiny-raw", lambda folder: simulate("tiny", folder))

@@ -9,6 +9,7 @@ import tifffile
 
 from xrdct.circle import find_casing
 from xrdct.errors import GeometryError
+from xrdct.figures import colour, new_figure, save_figure
 from xrdct.unroll import find_spiral, straighten
 
 CENTRE, INNER, PITCH, TURNS = (112.3, 107.1), 18.0, 11.0, 6.3
@@ -99,7 +100,7 @@ def test_a_range_without_a_spiral_is_refused():
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", ["im_1", "im_2"])
-def test_real_cells_unroll(real_data, name, tmp_path):
+def test_real_cells_unroll(real_data, name, pictures):
     packed = (real_data / "battery_cylindrical_xct" / f"{name}.tif.gz").read_bytes()
     image = tifffile.imread(io.BytesIO(gzip.decompress(packed))).astype(float)
     casing = find_casing(image)
@@ -111,7 +112,25 @@ def test_real_cells_unroll(real_data, name, tmp_path):
     # Straight layers: row by row the same brightness along the tape, and bright rows beside dark ones.
     rows = np.nanmean(strips, axis=1)
     assert np.ptp(rows) > 3 * np.median(np.abs(strips - rows[:, None]))
-    tifffile.imwrite(tmp_path / f"{name}_unrolled.tif", strips.astype(np.float32))
+    save_figure(picture(image, spiral, strips), pictures / f"unrolled_{name}.png")
+
+
+def picture(image, spiral, strips):
+    """A slice with the layer that was followed, and the slice along it, in pieces of one length."""
+    pieces = np.array_split(np.arange(strips.shape[1]), 6)
+    figure, axes = new_figure(11, 15, rows=1 + len(pieces), heights=[8] + [1] * len(pieces))
+    limits = dict(zip(("vmin", "vmax"), np.percentile(image, (1, 99)), strict=True))
+    axes[0].imshow(image, cmap="gray", interpolation="nearest", **limits)
+    axes[0].plot(spiral.columns, spiral.rows, color=colour(1), lw=0.7)
+    axes[0].set_title(
+        f"{np.ptp(spiral.turns) / (2 * np.pi):.1f} turns, pitch {spiral.pitch:.2f} px, sense {spiral.sense:+d}"
+    )
+    for axis, piece in zip(axes[1:], pieces, strict=True):
+        extent = [piece[0], piece[-1] + 1, 1, 0]
+        axis.imshow(strips[:, piece], extent=extent, aspect="auto", cmap="gray", interpolation="nearest", **limits)
+        axis.set(ylabel="turn", yticks=[0, 1])
+    axes[-1].set_xlabel("along the layer from its inner end (pixels)")
+    return figure
 
 
 @pytest.mark.real_data

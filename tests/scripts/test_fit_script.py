@@ -94,6 +94,15 @@ def test_what_was_not_fitted_in_a_voxel_has_no_error(maps, monkeypatch):
     assert found["rwp"].values[1:].max() < 0.2
 
 
+def test_the_store_says_what_the_pattern_does_not(maps, monkeypatch, caplog):
+    found = run(maps, monkeypatch, level="quick")
+    # Of graphite's lines with an a (100 at 2.94) the range holds none; those of NCA (101, 012) it does.
+    silent = [text for text in found.attrs["warnings"] if "says next to nothing" in text]
+    assert len(silent) == 1
+    assert silent[0].startswith("graphite: the pattern says next to nothing about a")
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == found.attrs["warnings"]
+
+
 def test_figures_are_drawn(maps, monkeypatch, tmp_path):
     run(maps, monkeypatch, level="quick")
     outputs = {name: tmp_path / f"{name}.png" for name in ("pattern", "phases", "cells")}

@@ -151,6 +151,30 @@ def test_a_geometry_of_another_calibration_is_refused(folder, profile, tmp_path)
         diagnose(folder, geometry=tmp_path / "none.poni")
 
 
+def test_maps_are_not_refined_with_a_geometry_of_another_calibration(folder, profile, tmp_path):
+    detector = Detector(172e-6, 172e-6, max_shape=(100, 100))
+    write_poni(tmp_path / "other.poni", AzimuthalIntegrator(dist=1.0, detector=detector, wavelength=0.2e-10))
+    inputs = {"sinogram": folder / "s.zarr", "volume": folder / "v.zarr", "profile": "p"}
+    with pytest.raises(GeometryError, match=r"0\.20000 Å.*not of one calibration"):
+        refine_dlsr.main(
+            inputs | {"geometry": tmp_path / "other.poni"}, [], "m.zarr", "m.json", "c.npz",
+            phase_set=PHASE_SET, fit_settings={}, settings={},
+        )  # fmt: skip
+
+
+def test_a_sample_beyond_the_field_and_an_unknown_beam_are_warned_of(folder, caplog):
+    sinogram = read_store(folder / "s.zarr", "sinogram")
+    scan = {"cor": np.full(N_ANGLES, (N - 1) / 2), "step_mm": sinogram.attrs["step_mm"]}
+    with caplog.at_level(logging.WARNING):
+        reconstruct.tell_field(sinogram, scan)
+        reconstruct.tell_sense({"as calibrated": 0.10, "reversed": 0.12})
+        assert caplog.text == ""
+        reconstruct.tell_field(sinogram.isel(position=slice(4, 20)), scan | {"cor": scan["cor"] - 4})
+        assert "beyond the field" in caplog.text
+        reconstruct.tell_sense({"as calibrated": 0.10, "reversed": 0.101})
+        assert "do not say which way the beam goes" in caplog.text
+
+
 def test_a_beam_from_the_other_side_is_warned_of(folder, tmp_path, caplog):
     mirrored = read_store(folder / "s.zarr", "sinogram").load()
     mirrored["intensity"].values[:] = mirrored.intensity.values[:, ::-1].copy()

@@ -44,6 +44,7 @@ SETTINGS = {
         "given_factor": 1.0,
         "casing": {"phase": "Cu", "thickness_mm": 0.1},
         "fill": {"formula": "C3H4O3", "density": 1.3},
+        "extra": [{"formula": "H2O", "density": 1.0, "radius_mm": [0, 0.2]}],
     },
     "denoise": {"apply": True},
     "pqnet": {"apply": True, "model": "nets", "library": {"stored": True}, "members": 2},
@@ -175,6 +176,13 @@ KEYS = {
     "absorption.fill.formula": ("CH2", {"correct_absorption"}),
     "absorption.fill.density": (1.2, {"correct_absorption"}),
     "absorption.fill.least_volume": (0.1, {"correct_absorption"}),
+    "absorption.extra": ([], {"correct_absorption"}),
+    "absorption.extra.formula": ("CH2", {"correct_absorption"}),
+    "absorption.extra.density": (1.1, {"correct_absorption"}),
+    "absorption.extra.volume": (0.5, {"correct_absorption"}),
+    "absorption.extra.radius_mm": ([0, 0.3], {"correct_absorption"}),
+    "absorption.extra.x_mm": (0.1, {"correct_absorption"}),
+    "absorption.extra.y_mm": (0.1, {"correct_absorption"}),
     "absorption.max_passes": (7, {"correct_absorption"}),
     "absorption.tolerance": (0.02, {"correct_absorption"}),
     "absorption.least_transmission": (0.03, {"correct_absorption"}),
@@ -262,6 +270,7 @@ REFINED = {
 WITH_SERIES = {
     "fit": SETTINGS["fit"],
     "series": {"table": "series.tsv", "maker": "biologic", "groups": {"anode": ["graphite"]}},
+    "pqnet": {"library": {"noise": "poisson"}},
 }
 """A beamtime with a line against time beside its scans."""
 SERIES_ROW = {
@@ -279,6 +288,7 @@ TIMED = {
     "series.log_start": ("2026-03-05 10:15:30", {"fit_series"}),
     "series.maker": ("arbin", {"fit_series"}),
     "series.columns": ({"current": "I/mA"}, {"fit_series"}),
+    "series.source": ("pqnet", {"fit_series"}),
     "series.groups": ({}, {"draw_series"}),
     "series.least_mass": (0.1, {"fit_series"}),
     "raw.monitor": (None, {"integrate_series"}),

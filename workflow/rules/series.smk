@@ -52,6 +52,7 @@ rule fit_series:
         patterns=ancient(rules.integrate_series.output.store),
         profile=rules.calibrate.output.profile,
         log=lambda wildcards: log_of_series(series_rows[wildcards.series]),
+        model=rules.pqnet_join.output.model if cfg.series.source != "fit" else [],
         structures=structure_files(),
     output:
         store=directory("results/series/{series}/series.zarr"),
@@ -63,7 +64,7 @@ rule fit_series:
     benchmark:
         "benchmarks/series/{series}/fit_series.tsv"
     conda:
-        "../../envs/core.yaml"
+        "../../envs/core.yaml" if cfg.series.source == "fit" else "../../envs/gpu.yaml"
     threads: 16
     resources:
         mem_mb=lambda wildcards, threads, attempt: series_memory(wildcards, threads)

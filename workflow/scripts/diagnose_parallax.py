@@ -6,7 +6,6 @@ import logging
 import numpy as np
 
 from xrdct.config import PhaseSetSettings
-from xrdct.errors import GeometryError
 from xrdct.figures import save_figure
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.io.poni import read_poni
@@ -18,19 +17,13 @@ from xrdct.parallax_figure import draw_parallax
 from xrdct.reconstruction.parallax import distance_and_wavelength
 
 N_WIDTHS = 8
-SAME_WAVELENGTH = 1e-3
 
 log = logging.getLogger("xrdct.parallax")
 
 
 def main(sinogram_store, geometry, profile, outputs, *, phase_set, windows, declared_span, treated, title):
     sinogram, profile_of = read_store(sinogram_store, "sinogram"), read_profile(profile)
-    place = distance_and_wavelength(read_poni(geometry))
-    if abs(place["wavelength"] / profile_of.wavelength - 1) > SAME_WAVELENGTH:
-        raise GeometryError(
-            f"{geometry} is for {place['wavelength']:.5f} Å, {profile} for {profile_of.wavelength:.5f} Å: they are not "
-            "of one calibration; calibrate again"
-        )
+    place = distance_and_wavelength(read_poni(geometry), profile_wavelength=profile_of.wavelength)
     cor = sinogram.attrs["cor"] + sinogram.offset.values
     radius, beyond = sample_radius(sinogram.intensity.sum("q").values, cor, sinogram.attrs["step_mm"])
     q = np.linspace(float(sinogram.q[0]), float(sinogram.q[-1]), N_WIDTHS)

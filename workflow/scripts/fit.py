@@ -7,6 +7,7 @@ import numba
 import numpy as np
 
 from xrdct.config import PhaseSetSettings
+from xrdct.fit.advice import advise
 from xrdct.fit.dataset import channel_noise, fit_dataset
 from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel
@@ -24,11 +25,12 @@ def main(volume_store, sinogram_store, calibration, manifests, store, manifest, 
     volume, sinogram = read_store(volume_store, "volume"), read_store(sinogram_store, "sinogram")
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
     model = PatternModel(phases, volume.q.values, read_profile(calibration["profile"]))
+    noise = channel_noise(volume, sinogram) if settings["weights"] == "channel" else None
     found = fit_volume(
         model,
         volume.intensity.values,
         level=settings["level"],
-        variance=channel_noise(volume, sinogram) if settings["weights"] == "channel" else None,
+        variance=noise,
         mask_threshold=settings["mask_threshold"],
         widen=widening(volume, sinogram, calibration["poni"])
         if settings["parallax"] and has_parallax(volume)
@@ -37,8 +39,11 @@ def main(volume_store, sinogram_store, calibration, manifests, store, manifest, 
         progress=progress("fit", "block"),
     )
     tell(found)
+    warnings = advise(found, level=settings["level"], variance=None if noise is None else noise[model.inside])
+    for warning in warnings:
+        log.warning(warning)
     write_store(
-        fit_dataset(found, volume),
+        fit_dataset(found, volume).assign_attrs(warnings=warnings),
         store,
         manifest,
         kind="fit",
@@ -74,10 +79,6 @@ def tell(found):
         100 * found.mean.rwp[0],
         100 * np.median(voxels.rwp),
     )
-    hit = dict(zip(found.model.phases.names, found.limits_hit()[:, found.mask].mean(axis=1), strict=True))
-    for name, share in hit.items():
-        if share > 0.2:
-            log.warning("%s: a cell or size is at its limit in %.0f %% of the voxels; widen it?", name, 100 * share)
 
 
 if __name__ == "__main__":

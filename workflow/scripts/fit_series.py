@@ -1,4 +1,7 @@
-"""patterns.zarr of a point or line against time to phases and cells beside the cycler's voltage, and two tables."""
+"""patterns.zarr of a point or line against time to phases and cells beside the cycler's voltage, and two tables.
+
+By the fit or by the networks; torch is imported for these only.
+"""
 
 import csv
 import json
@@ -25,24 +28,28 @@ COLUMNS = (
     *("weight_percent_err", "a_angstrom", "a_err_angstrom", "c_angstrom", "c_err_angstrom"),
 )
 
+READING = ("maker", "columns", "zone", "log_start")
+"""Settings of how the log is read."""
 
-def main(patterns_store, profile, log_path, inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
-    patterns = read_store(patterns_store, "patterns")
-    model = PatternModel(
-        load_phase_set(PhaseSetSettings.model_validate(phase_set)), patterns.q.values, read_profile(profile)
-    )
+
+def main(inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
+    patterns = read_store(inputs["patterns"], "patterns")
+    phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
+    model = PatternModel(phases, patterns.q.values, read_profile(inputs["profile"]))
     beam = patterns.transmitted if "transmitted" in patterns else patterns.monitor
     usable = usable_frames(patterns.intensity.values, patterns.monitor.values, patterns.valid.values)
     corrected = at_one_intensity(patterns.intensity.values, beam.values, usable)
-    found = fit_series(model, corrected, level=settings["level"], most=settings["max_iterations"])
+    like = {}
+    if series["source"] == "fit":
+        found = fit_series(model, corrected, level=settings["level"], most=settings["max_iterations"])
+    else:
+        found, like = by_networks(inputs["model"], model, corrected, refined=series["source"] == "pqnet+fit")
     tell(found)
     epoch = patterns.epoch.values
-    electric, cycles = unknown(len(epoch)), []
-    if log_path:
-        record = read_cycler(log_path, **{name: series[name] for name in ("maker", "columns", "zone", "log_start")})
-        electric, cycles = align(record, epoch.mean(axis=1), offset_s=series["offset_s"]), capacities(record)
+    electric, cycles = beside(inputs["log"], epoch.mean(axis=1), series)
     position = ty_mm + (step_mm or 0.0) * np.arange(epoch.shape[1])
-    dataset = series_dataset(found, epoch, electric, position, least_mass=series["least_mass"])
+    dataset = series_dataset(found, epoch, electric, position, least_mass=series["least_mass"]).assign(like)
+    dataset.attrs["source"] = series["source"]
     write_table(outputs["table"], COLUMNS, rows_of(dataset))
     write_table(
         outputs["capacity"],
@@ -56,8 +63,34 @@ def main(patterns_store, profile, log_path, inputs, outputs, *, phase_set, setti
         kind="series",
         settings={"phase_set": phase_set, "settings": settings, "series": series},
         inputs={str(inputs["manifest"]): manifest_digest(inputs["manifest"])}
-        | ({"log": file_sha256(log_path)} if log_path else {}),
+        | {name: file_sha256(inputs[name]) for name in ("log", "model") if inputs[name]},
     )
+
+
+def beside(path, when, series):
+    """The state of the cell at every line, and the capacities of the log's cycles."""
+    if not path:
+        return unknown(len(when)), []
+    record = read_cycler(path, **{name: series[name] for name in READING})
+    electric = align(record, when, offset_s=series["offset_s"])
+    outside = int(np.isnan(electric.voltage_V).sum())
+    if outside:
+        log.warning("%d of %d lines were measured before the cycler's log begins or after it ends", outside, len(when))
+    return electric, capacities(record)
+
+
+def by_networks(path, model, patterns, *, refined):
+    """What the networks say, and whether frames and lines are like their library."""
+    from xrdct.denoise.unet import best_device
+    from xrdct.io.pqnet import read_ensemble
+    from xrdct.pqnet.series import predict_series
+
+    ensemble, _ = read_ensemble(path, q=model.q, phases=model.phases.names, device=best_device())
+    found, points, lines = predict_series(ensemble, model, patterns, refined=refined)
+    if lines.mean() < 0.5:
+        log.warning("most lines are unlike the library: are all phases in the set, and their ranges wide enough?")
+    units = {"units": "1"}
+    return found, {"in_range": (("line", "point"), points, units), "line_in_range": (("line",), lines, units)}
 
 
 def rows_of(dataset):
@@ -109,9 +142,6 @@ if __name__ == "__main__":
     numba.set_num_threads(min(snakemake.threads, numba.config.NUMBA_NUM_THREADS))
     with logbook(snakemake.log[0]):
         main(
-            snakemake.input.patterns,
-            snakemake.input.profile,
-            snakemake.input.log,
             dict(snakemake.input.items()),
             dict(snakemake.output.items()),
             **json.loads(snakemake.params.cfg),

@@ -11,12 +11,16 @@ from xrdct.geometry import pixel_centres
 from xrdct.io.poni import read_poni
 from xrdct.io.store import manifest_digest, read_store, write_store
 from xrdct.logbook import logbook, progress
+from xrdct.parallax import sample_radius
 from xrdct.reconstruction.backend import OPTIONS, reconstruct_blocks
 from xrdct.reconstruction.beam_sense import CLEAR, sense_of_parallax
-from xrdct.reconstruction.parallax import distance_and_wavelength, reconstruct_with_parallax
-from xrdct.reconstruction.stopping import choose_iterations
+from xrdct.reconstruction.parallax import METHODS, distance_and_wavelength, reconstruct_with_parallax
+from xrdct.reconstruction.stopping import IMAGES, choose_iterations
 
 log = logging.getLogger("xrdct.reconstruct")
+
+SOME = 8
+"""One of so many channels is enough to see where the sample ends."""
 
 
 def main(sinogram_store, sinogram_manifest, store, manifest, *, settings, stage="first", geometry=None):
@@ -66,9 +70,10 @@ def tilted(sinogram, settings, geometry):
         **distance_and_wavelength(read_poni(geometry)),
     }
     angles, way = sinogram.angle.values, {key: settings[key] for key in ("method", "support", "nonnegative")}
+    tell_field(sinogram, scan)
     tell_sense(sense_of_parallax(sinogram.intensity, angles, **scan))
     iterations, attrs = settings["iterations"], {}
-    if iterations is None:
+    if iterations is None and settings["method"] in IMAGES:
         data = {"subset": sinogram.subset.values, "variance": sinogram.variance}
         chosen = choose_iterations(sinogram.intensity, angles, **scan, **way, **data)
         iterations = chosen.iterations
@@ -76,7 +81,17 @@ def tilted(sinogram, settings, geometry):
     volume = reconstruct_with_parallax(
         sinogram.intensity, angles, **scan, **way, iterations=iterations, progress=progress("reconstruct", "step")
     )
-    return volume, {"iterations": iterations, **attrs}
+    return volume, {"iterations": iterations or METHODS[settings["method"]][1], **attrs}
+
+
+def tell_field(sinogram, scan):
+    """Whether anything lies outside the field, whose depth and parallax nobody knows."""
+    total = sinogram.intensity[..., ::SOME].sum("q").values
+    if sample_radius(total, scan["cor"], scan["step_mm"])[1]:
+        log.warning(
+            "the sample reaches beyond the field: what lies outside adds to all rays at depths that are not known; "
+            "its lines stay where they are seen. Scan a wider field, or leave the rim of the maps out"
+        )
 
 
 def tell_sense(residual):
@@ -86,6 +101,11 @@ def tell_sense(residual):
         log.warning(
             "the data fit better with the beam reversed: is the translation or the rotation counted the wrong way "
             "round (assemble.mirrored)? Parallax is doubled instead of removed"
+        )
+    elif residual["reversed"] <= CLEAR * residual["as calibrated"]:
+        log.warning(
+            "the data do not say which way the beam goes (what lies round about the axis shows no parallax): make sure "
+            "that translation and rotation are counted as they should be (assemble.mirrored)"
         )
 
 

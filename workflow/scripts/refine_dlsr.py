@@ -27,6 +27,7 @@ log = logging.getLogger("xrdct.dlsr")
 def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_settings, settings):
     sinogram, volume = read_store(inputs["sinogram"], "sinogram"), read_store(inputs["volume"], "volume")
     phases, profile = load_phase_set(PhaseSetSettings.model_validate(phase_set)), read_profile(inputs["profile"])
+    place = distance_and_wavelength(read_poni(inputs["geometry"]), profile_wavelength=profile.wavelength)
     first = first_fit(PatternModel(phases, volume.q.values, profile), volume, sinogram, fit_settings)
     chain = Forward(
         phases,
@@ -37,7 +38,7 @@ def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_setti
         cor=sinogram.attrs["cor"] + sinogram.offset.values,
         n_positions=sinogram.sizes["position"],
         step_mm=sinogram.attrs["step_mm"],
-        distance_mm=distance_and_wavelength(read_poni(inputs["geometry"]))["distance_mm"],
+        distance_mm=place["distance_mm"],
     )
     mapped = settings["phases"] or [phase.name for phase in phases.phases if phase.per_voxel]
     log.info("%s", chain.cost())

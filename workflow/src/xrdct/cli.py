@@ -182,16 +182,30 @@ def _run_view(arguments: argparse.Namespace) -> int:
 
 
 def _declare_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s)")
-    parser.add_argument("--to", choices=["csv", "tiff", "ome-zarr", "nexus"], required=True, help="form")
+    parser.add_argument(
+        "store", nargs="?", default="results/beamtime.zarr", metavar="STORE", help="(%(default)s); for onnx a model.pt"
+    )
+    forms = ["csv", "tiff", "ome-zarr", "nexus", "vtk", "nxxrdct", "onnx"]
+    what = "form; nxxrdct: patterns, onnx: networks, the others: maps"
+    parser.add_argument("--to", choices=forms, required=True, help=what)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write to")
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
-    from .io.exchange import export
+    from .io.exchange import export, export_patterns
     from .io.tree import read_tree
 
-    for path in export(read_tree(arguments.store), arguments.to, arguments.output):
+    if arguments.to == "onnx":
+        from .io.onnx import write_onnx
+        from .io.pqnet import read_ensemble
+
+        written = write_onnx(*read_ensemble(arguments.store), arguments.output)
+    elif arguments.to == "nxxrdct":
+        store = Path(arguments.store)
+        written = export_patterns(read_tree(store), store.parent, arguments.output)
+    else:
+        written = export(read_tree(arguments.store), arguments.to, arguments.output)
+    for path in written:
         print(path)
     return 0
 
@@ -351,7 +365,7 @@ COMMANDS = {
         "Find distance, beam centre and tilt from one calibrant frame.", _declare_calibrate, _run_calibrate
     ),
     "cycler": Command("Capacity per cycle from the log of a cycler.", _declare_cycler, _run_cycler),
-    "export": Command("Write a beamtime's maps for other programs.", _declare_export, _run_export),
+    "export": Command("Write a beamtime's maps, or networks, for other programs.", _declare_export, _run_export),
     "init": Command("Propose a scan table from a folder of raw data.", _declare_init, _run_init),
     "plan": Command("Say what a beamtime will cost: hours, terabytes, files.", _declare_plan, _run_plan),
     "reproduce": Command(

@@ -181,10 +181,11 @@ def _runs(name: str, config: Config) -> bool:
         return config.absorption.correct
     if "denoise" in name:
         return config.denoise.apply
-    if name == "draw_pqnet":
+    if name == "draw_pqnet":  # beside the fit
         return config.maps.source == "all"
     if "pqnet" in name:
-        return "pqnet" in config.map_sources()
+        series = config.series.table is not None and config.series.source != "fit"
+        return "pqnet" in config.map_sources() or (series and name in ONCE)  # a series needs the networks
     if "dlsr" in name:
         return config.reconstruct.parallax == "dlsr"
     return config.fit.chosen() is not None if name == "draw_fit" else True

@@ -1,6 +1,7 @@
 """Pictures of the stores. Each function takes opened stores and returns a figure; nothing here changes a number."""
 
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import xarray as xr
@@ -182,6 +183,9 @@ def draw_fit(maps: xr.Dataset, lines: dict) -> Figure:
     ticks.set(yticks=-np.arange(len(lines)), yticklabels=list(lines), ylim=(-len(lines) + 0.4, 0.6))
     ticks.set(xlabel="q (1/Å)", xlim=(q[0], q[-1]))
     ticks.tick_params(axis="y", labelsize=8)
+    warnings = [line for text in maps.attrs.get("warnings", []) for line in wrap(text, 110)]
+    if warnings:
+        figure.supxlabel("\n".join(warnings), x=0.02, ha="left", fontsize=7.5, color=colour(1))
     return figure
 
 
@@ -258,7 +262,9 @@ def draw_map(figure, axis, area, colormap, *, top=None, bar=True, limits=None, l
         scale.ax.tick_params(labelsize=7)
         scale.ax.ticklabel_format(useOffset=False)
         scale.set_label(label, fontsize=7)
-    _scale_bar(axis, extent, "black" if np.isnan(area.values[-1, 0]) else "white")  # where nothing was fitted is white
+    red, green, blue, opaque = drawn.cmap(drawn.norm(area.values[-1, 0]))
+    bright = 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 or opaque == 0  # where nothing was fitted is white
+    _scale_bar(axis, extent, "black" if bright else "white")
 
 
 def _scale_bar(axis, extent, colour):

@@ -75,6 +75,9 @@ def _draw_weights(axis, hours, series, title, phases):
         axis.errorbar(
             hours, weights[k], errors[k], fmt=".-", ms=3, lw=0.8, elinewidth=0.5, color=colour(k), label=phase
         )
+    if "line_in_range" in series:
+        strange = hours[~series.line_in_range.values]
+        axis.plot(strange, np.zeros(strange.size), "kx", ms=4, label="unlike the library" if strange.size else None)
     axis.set_ylim(-3, 103)
     axis.set_ylabel(f"{title}\nweight %", fontsize=8)
     axis.grid(color="0.9", lw=0.5)

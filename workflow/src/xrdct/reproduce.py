@@ -51,6 +51,12 @@ class Run:
     series: tuple[SeriesRow, ...]
 
     @property
+    def frames(self) -> dict[str, Subset | SeriesRow]:
+        """Rows of either table by the store of their patterns."""
+        scans = {f"results/{row.scan}/integrate/{row.subset}/patterns.zarr": row for row in self.rows}
+        return scans | {f"results/series/{row.series}/patterns.zarr": row for row in self.series}
+
+    @property
     def raw(self) -> Path:
         """Where its raw files were."""
         return self.folder / self.config.raw.root
@@ -70,7 +76,7 @@ def read_run(results: str | Path) -> Run:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         rows = tuple(Subset.model_validate(row) for row in record["table"])
-        series = tuple(SeriesRow.model_validate(row) for row in record.get("series", []))
+        series = tuple(SeriesRow.model_validate(row) for row in record.get("series", ()))
         settings = record["configuration"]
     except FileNotFoundError:
         raise StoreError(f"{path}: no such file; it is written when a run has finished") from None
@@ -88,9 +94,7 @@ def changed_raw_files(run: Run, raw: Path) -> list[str]:
             problems.append(f"{path}: no such file")
         elif file_sha256(path) != recorded:
             problems.append(f"{path}: is not the file that was used (sha256 {recorded[:16]}…)")
-    measured = [(row, f"results/{row.scan}/integrate/{row.subset}/patterns.zarr") for row in run.rows]
-    measured += [(row, f"results/series/{row.series}/patterns.zarr") for row in run.series]
-    for row, store in measured:
+    for store, row in run.frames.items():
         stored = run.record["stores"].get(store, {})
         if "frames" not in stored.get("inputs", {}):
             continue
@@ -117,7 +121,7 @@ def other_circumstances(record: dict, *, cores: int) -> list[str]:
 
 
 def prepare(run: Run, out: Path, raw: Path) -> Path:
-    """Write configuration and table of a run into a folder; the configuration's path.
+    """Write configuration and tables of a run into a folder; the configuration's path.
 
     Small files that the settings name relative to the working folder come along. Networks are trained anew, and not
     taken from a cache.
@@ -196,8 +200,9 @@ def compare(run: Run, out: Path, *, exact: bool) -> Iterator[Reproduced]:
 def tolerance_of(store: str, kind: str, config: Config) -> Tolerance:
     """How near a store of a kind has to come, by whether a network stands before it."""
     after_denoising = ("denoised" in store or kind in ("maps", TREE)) and config.denoise.apply
-    learned = (after_denoising and config.denoise.model is None) or "/pqnet/" in store
-    learned = learned or (kind == TREE and config.map_source() != "fit")
+    by_networks = "/pqnet/" in store or (kind == "series" and config.series.source != "fit")
+    by_networks = by_networks or (kind == TREE and config.map_source() != "fit")
+    learned = (after_denoising and config.denoise.model is None) or by_networks
     return LEARNED[kind] if learned and kind in LEARNED else TOLERANCES[kind]
 
 

@@ -118,7 +118,7 @@ def methods(parts: np.ndarray, *, seed: int, steps: int) -> dict[str, np.ndarray
         candidates["joint"] = blend_channel(values, projected[channel], INSIDE)
         for name, volume in found.items():
             volume[channel] = candidates[name].mean(axis=0)
-    guarded = {name: put_back(volume, parts) for name, volume in found.items()}
+    guarded = {name: put_back(volume, parts)[0] for name, volume in found.items()}
     return guarded | {f"{name} unguarded": volume for name, volume in found.items()}
 
 

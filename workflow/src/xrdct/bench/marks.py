@@ -35,6 +35,11 @@ def at_most(name: str, goal: float, measured: float, unit: str = "") -> Mark:
     return Mark(name, f"≤ {goal:g}", float(measured), unit, bool(measured <= goal))
 
 
+def between(name: str, low: float, high: float, measured: float, unit: str = "") -> Mark:
+    """A mark that holds from `low` to `high`."""
+    return Mark(name, f"{low:g}–{high:g}", float(measured), unit, bool(low <= measured <= high))
+
+
 def near(name: str, planted: float, tolerance: float, measured: float, unit: str = "") -> Mark:
     """A mark that holds within a tolerance of what was planted."""
     return Mark(name, f"{planted:g} ± {tolerance:g}", float(measured), unit, bool(abs(measured - planted) <= tolerance))

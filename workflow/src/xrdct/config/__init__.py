@@ -222,6 +222,11 @@ class Config(Section):
             return self
         if chosen is None:
             raise ValueError("series.table needs a phase set: choose fit.preset or fit.phase_set")
+        if self.series.source != "fit" and (self.pqnet.library.noise != "poisson" or self.pqnet.targets):
+            raise ValueError(
+                f"series.source {self.series.source}: frames have the noise of counts, and weights need every phase: "
+                "set pqnet.library.noise to poisson, and leave pqnet.targets empty"
+            )
         names = [phase.name for phase in chosen.phases]  # a single peak has no weight
         unknown = sorted(self.series.phases_named() - set(names))
         if unknown:

@@ -36,6 +36,9 @@ class Series(Section):
     current_A."""
     columns: dict[Quantity, str] = {}
     """Names of columns that differ from the maker's, with the unit behind '/' or '_' or in brackets."""
+    source: Literal["fit", "pqnet", "pqnet+fit"] = "fit"
+    """What tells phases and cells: the fit; the networks of `pqnet`, which then want `pqnet.library.noise: poisson` and
+    all phases as targets; or two steps of the fit from the networks' answers."""
     groups: dict[PlainName, tuple[PlainName, ...]] = {}
     """Phases of one electrode by its name: their weights sum to 100 %. Empty: all phases together."""
     least_mass: Annotated[float, Field(ge=0, le=1)] = 0.05

@@ -1,8 +1,8 @@
 """All channels at once: few patterns explain most voxels.
 
 The channel axis holds more than the image axis, and is dangerous: a low-rank projection erases a phase that only a few
-voxels have, and pulls a local lattice parameter towards the common one. The `guard` cures the first and about halves
-the second. Offer the method only to data on which `gates` let it pass.
+voxels have, and pulls a local lattice parameter towards the common one. The `guard` gives both back where they stand
+out of the noise. Offer the method only to data on which `gates` let it pass.
 """
 
 from dataclasses import dataclass

@@ -106,7 +106,7 @@ def _draw_one(axis, curve):
     axis.plot(steps, [row["held_out"] for row in history], color="#0072B2", lw=1.5, label="held-out pairs")
     axis.axvline(kept, color="#D55E00", lw=1, ls="--", label=f"kept: step {kept}")
     axis.set_title(curve["name"], fontsize=9)
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(fontsize=8, framealpha=1, edgecolor="none")
 
 
 def _draw_many(axis, curves):

@@ -15,8 +15,9 @@ from .unknowns import Unknowns, choose_unknowns
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = (0.03, 0.3, 3.0, 30.0)
-"""Weights of the prior that are tried: one stands for neighbours that differ by one standard error of the start."""
+WEIGHTS = (30.0, 3.0, 0.3, 0.03)
+"""Weights of the prior that are tried, from the second on: one stands for neighbours that differ by one standard error
+of the start."""
 CERTAIN = 4.0
 """A phase has a cell of its own where its scale is above this many standard errors, and"""
 STRONG = 0.15
@@ -210,26 +211,37 @@ def choose_weight(
     progress: Callable[[Iterable], Iterable] = iter,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[float, np.ndarray, dict[float, float]]:
-    """The weight with which held-out projections are predicted best, the solution there, and χ² per sample of all."""
+    """The weight with which held-out projections are predicted best, the solution there, and χ² per sample of all.
+
+    It begins with the second of `WEIGHTS` and goes on to rougher maps as long as they predict better; if not even the
+    first of them does, to smoother ones. Every search is brought to its end: scales and background, which have no
+    prior, follow the noise more and more on the way, and a shorter search would look better than a longer one.
+    """
     held = held_out_rows(len(whole.data), subset)
     train, test = _part(whole, ~held), _part(whole, held)
     found, vectors = {}, {}
-    for smooth in sorted(WEIGHTS, reverse=True):  # from smooth to rough: each is a good start for the next
+
+    def predicts_best(smooth: float, start: np.ndarray) -> bool:
         part = checkpoint.part(f"{smooth:g}") if checkpoint else None
         stored = part.load() if part else None
-        if stored is not None and stored[0].shape == vector.shape:
-            vector, found[smooth] = stored[0], stored[1]["chi2"]
+        if stored is not None and stored[0].shape == start.shape:
+            vectors[smooth], found[smooth] = stored[0], stored[1]["chi2"]
         else:
-            problem = replace(train, smooth=smooth)
-            vector = minimise(problem, vector, most=most, settled=1e-3, progress=progress).vector
-            found[smooth] = test.misfit(vector)[0] / max(np.count_nonzero(test.weights), 1)
+            vectors[smooth] = minimise(replace(train, smooth=smooth), start, most=most, progress=progress).vector
+            found[smooth] = float(test.misfit(vectors[smooth])[0] / max(np.count_nonzero(test.weights), 1))
             if part:
-                part.save(vector, {"chi2": found[smooth]})
-        vectors[smooth] = vector
+                part.save(vectors[smooth], {"chi2": found[smooth]})
         log.info("prior weight %g: held-out chi2 %.4f per sample", smooth, found[smooth])
-        if found[smooth] > min(found.values()):
-            break  # rougher maps would be worse still
+        return found[smooth] <= min(found.values())
+
+    smoothest, first, *rougher = WEIGHTS
+    predicts_best(first, vector)
+    for smooth, before in zip(rougher, (first, *rougher), strict=False):
+        if not predicts_best(smooth, vectors[before]):
+            break
     best = min(found, key=found.get)
+    if best == first and predicts_best(smoothest, vectors[first]):
+        best = smoothest
     return best, vectors[best], found
 
 

@@ -18,6 +18,8 @@ SETTLED = 2e-3
 """A step that promises to lower χ² by less than this ends the fit: no parameter moves by a twentieth of its error."""
 LEAST = 0.02
 """The model is taken to be at least this share of the pattern's mean where it weighs: no bin without background."""
+BETWEEN = 0.3415
+"""Of what lies anywhere between two limits, 68.3 % is within this share of their distance from the middle."""
 CONVERGED, STOPPED = 0, 1
 
 _jit = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -25,8 +27,9 @@ _jit = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 @_jit
 def fit_one(
-    arrays, pattern, variance, weights_kind, start, low, high, columns, free, linear, fixed, extra, most, found, errors
-):
+    arrays, pattern, variance, weights_kind, start, low, high, columns, free, linear, fixed, extra, most,
+    absolute, found, errors,
+):  # fmt: skip
     """Fit one pattern; `found` (n_parameters,) and `errors` (n_free,) are set.
 
     Parameters
@@ -41,6 +44,8 @@ def fit_one(
         Places of the free parameters, and which of these are scales or background, shape (n_free,).
     most
         Steps at most.
+    absolute
+        Whether weights are those of the noise, see `standard_errors`.
 
     Returns
     -------
@@ -101,8 +106,9 @@ def fit_one(
         if weights[i] > 0.0:
             used += 1
             total += weights[i] * pattern[i] * pattern[i]
-    standard_errors(hessian, damped, found, low, high, free, errors)
-    return steps, state, chi2(weights, pattern, model), total, used
+    rest = chi2(weights, pattern, model)
+    standard_errors(hessian, work, found, low, high, free, linear, rest, used, absolute, errors)
+    return steps, state, rest, total, used
 
 
 @_jit
@@ -199,24 +205,34 @@ def bounded_step(hessian, gradient, damping, found, low, high, free, linear, onl
 
 
 @_jit
-def standard_errors(hessian, work, found, low, high, free, errors):
-    """Square roots of the diagonal of the inverse over parameters that the data say something about; else NaN.
+def standard_errors(hessian, work, found, low, high, free, linear, rest, used, absolute, errors):
+    """Half widths of 68 % intervals, of parameters that the data say something about and that are at no limit.
 
-    Parameters at a limit are taken as known; a scale at 0 has the error that it would have alone with the others.
+    Square roots of the diagonal of the inverse of the information, to which limits belong: without them, a cell edge
+    that the data say nothing about would make the error of its phase's scale, which goes with the volume squared, as
+    large as it likes; and if one that ended at a limit were taken as known, that scale would look too sure. NaN else.
+    Weights that are only relative (not `absolute`) are made those of the noise by χ² per degree of freedom.
     """
-    m, count = free.size, 0
-    places = np.empty(m, np.int64)
+    m, count, fitted = free.size, 0, 0
+    places, inside = np.empty(m, np.int64), np.zeros(m, numba.boolean)
     for j in range(m):
         errors[j] = np.nan
         k = free[j]
-        if hessian[j, j] > 0.0 and found[k] > low[k] and found[k] < high[k]:
+        inside[j] = found[k] > low[k] and found[k] < high[k]
+        if hessian[j, j] > 0.0:
             places[count] = j
             count += 1
+            fitted += inside[j]
+    noise = 1.0 if absolute else max(rest / max(used - fitted, 1), 1e-30)
+    root = np.empty(count)
     for a in range(count):
+        j, known = places[a], 0.0
+        if not linear[j]:
+            known = 1.0 / (BETWEEN * (high[free[j]] - low[free[j]])) ** 2
+        root[a] = np.sqrt(hessian[j, j] / noise + known)
         for b in range(a + 1):
-            j, k = places[a], places[b]
-            work[a, b] = hessian[j, k] / np.sqrt(hessian[j, j] * hessian[k, k])
-        work[a, a] += 1e-10
+            work[a, b] = hessian[j, places[b]] / noise / (root[a] * root[b])
+        work[a, a] = 1.0 + 1e-10
     if not cholesky(work, count):
         return
     column = np.empty(count)
@@ -231,19 +247,20 @@ def standard_errors(hessian, work, found, low, high, free, errors):
             total[c] += column[a] ** 2
     for a in range(count):
         j = places[a]
-        errors[j] = np.sqrt(total[a] / hessian[j, j])
+        if inside[j]:
+            errors[j] = np.sqrt(total[a]) / root[a]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, parallel=True)
 def fit_all(
-    arrays, patterns, variances, weights_kind, starts, low, high, columns, free, linear, fixed, extra, most, found,
-    errors, summary,
+    arrays, patterns, variances, weights_kind, starts, low, high, columns, free, linear, fixed, extra, most,
+    absolute, found, errors, summary,
 ):  # fmt: skip
     """`fit_one` for every pattern; `summary` (n_patterns, 5) takes what it returns."""
     for k in numba.prange(patterns.shape[0]):
         variance = variances[k] if variances.shape[0] > 1 else variances[0]
         steps, state, rest, total, used = fit_one(
             arrays, patterns[k], variance, weights_kind, starts[k], low, high, columns, free, linear, fixed, extra[k],
-            most, found[k], errors[k],
+            most, absolute, found[k], errors[k],
         )  # fmt: skip
         summary[k, 0], summary[k, 1], summary[k, 2], summary[k, 3], summary[k, 4] = steps, state, rest, total, used

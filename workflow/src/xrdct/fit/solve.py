@@ -25,7 +25,8 @@ class FitResult:
     parameters: np.ndarray
     """Shape (n_patterns, n_parameters)."""
     errors: np.ndarray
-    """Standard errors, same shape; NaN where not fitted, at a limit, or without any information."""
+    """Standard errors, same shape, limits counted as knowledge; NaN where not fitted, at a limit, or of a phase that is
+    absent."""
     rwp: np.ndarray
     """Weighted profile R factor, shape (n_patterns,)."""
     chi2: np.ndarray
@@ -102,7 +103,8 @@ def fit_patterns(
         own = start if start.ndim == 1 else start[part]
         if search and own.ndim == 1:
             own = search_cells(model, patterns[part], own, free)
-        own = np.ascontiguousarray(np.broadcast_to(own, (part.stop - first, start.shape[-1])))
+        # A copy, never a view that may not be written to: the kernel would be compiled once more for those.
+        own = np.array(np.broadcast_to(own, (part.stop - first, start.shape[-1])))
         some = np.empty((part.stop - first, places.size))
         fit_all(
             tuple(model.arrays),
@@ -118,20 +120,19 @@ def fit_patterns(
             fixed,
             extra[part],
             most,
+            absolute,
             found[part],
             some,
             summary[part],
         )
         errors[part, places] = some
-    return _result(model, found, errors, summary, free, absolute)
+    return _result(model, found, errors, summary, free)
 
 
-def _result(model, found, errors, summary, free, absolute):
+def _result(model, found, errors, summary, free):
     _, state, rest, total, used = summary.T
     chi2 = rest / np.maximum(used - np.isfinite(errors).sum(axis=1), 1)
     rwp = np.sqrt(rest / np.maximum(total, np.finfo(float).tiny))
-    if not absolute:
-        errors *= np.sqrt(chi2)[:, None]
     width = np.where(np.isfinite(model.high - model.low), model.high - model.low, 0.0)
     near = AT_LIMIT * width
     at_limit = free & (width > 0) & ((found <= model.low + near) | (found >= model.high - near))

@@ -1,7 +1,7 @@
-"""A beamtime's maps for other programs: CSV, TIFF (ImageJ), OME-Zarr (napari) and NeXus.
+"""A beamtime for other programs: CSV, TIFF (ImageJ), OME-Zarr (napari), VTK (ParaView), NeXus; its patterns as NXxrdct.
 
-Every form holds the maps on the common grid. Rows run as in `geometry` (row 0 at the largest y), sizes are in mm or µm
-as the form wants them, NaN stays NaN.
+Every form but the last holds the maps on the common grid. Rows run as in `geometry` (row 0 at the largest y), but in
+VTK, which counts upwards; sizes are in mm or µm as the form wants them, NaN stays NaN.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,10 @@ import xarray as xr
 import zarr
 
 from ..evolution import to_table
+from .nxxrdct import write_nxxrdct
+from .poni import read_poni
+from .store import read_store
+from .vtk import write_vti
 
 QUANTITIES = ("scale", "share", "weight_fraction", "a", "c", "scale_err", "a_err", "c_err")
 
@@ -23,6 +27,38 @@ def export(tree: xr.DataTree, form: str, folder: str | Path) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return FORMS[form](tree, folder)
+
+
+def export_patterns(tree: xr.DataTree, results: str | Path, folder: str | Path) -> list[Path]:
+    """Write every scan's sinogram, without absorption where that was corrected, as NXxrdct; the files.
+
+    Parameters
+    ----------
+    tree
+        A beamtime (`io.tree`).
+    results
+        Folder of the results that it was made from.
+    folder
+        Where to write.
+
+    Raises
+    ------
+    StoreError
+        If a sinogram is not there.
+    RawDataError
+        If the geometry is not there.
+    """
+    results, folder = Path(results), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    wavelength = 1e10 * read_poni(results / "calibrate" / "geometry.poni").wavelength
+    files = []
+    for name, one in _scans(tree).items():
+        stages = [results / name / stage / "sinogram.zarr" for stage in ("absorption", "assemble")]
+        sinogram = read_store(next((path for path in stages if path.is_dir()), stages[-1]), "sinogram")
+        files.append(folder / f"{name}.nxs")
+        sample = str(one.attrs["sample"]) or name
+        write_nxxrdct(sinogram, files[-1], title=name, sample=sample, wavelength=wavelength)
+    return files
 
 
 def _scans(tree):
@@ -43,7 +79,7 @@ def to_csv(tree: xr.DataTree, folder: Path) -> list[Path]:
         head = ["x_mm", "y_mm", "rwp", *(f"{phase} {quantity}" for quantity in QUANTITIES for phase in phases)]
         x, y = np.meshgrid(one.x.values, one.y.values)
         columns = [x.ravel(), y.ravel(), one.rwp.values.ravel(), *_cube(one).reshape(-1, x.size)]
-        fitted = np.isfinite(columns[2])
+        fitted = np.isfinite(columns[3:]).any(axis=0)  # what networks answer has no Rwp
         path = folder / f"{name}.csv"
         table = np.stack(columns, axis=1)[fitted]
         np.savetxt(path, table, delimiter=",", header=",".join(head), comments="", fmt="%.6g", encoding="utf-8")
@@ -127,6 +163,21 @@ def to_nexus(tree: xr.DataTree, folder: Path) -> list[Path]:
     return [path]
 
 
+def to_vtk(tree: xr.DataTree, folder: Path) -> list[Path]:
+    """One ImageData per scan, an array for every quantity of every phase."""
+    files = []
+    for name, one in _scans(tree).items():
+        phases = one.phase.values.tolist()
+        maps = {
+            f"{phase} {quantity}": image
+            for quantity, images in zip(QUANTITIES, _cube(one), strict=True)
+            for phase, image in zip(phases, images, strict=True)
+        }
+        files.append(folder / f"{name}.vti")
+        write_vti(maps | {"Rwp": one.rwp.values}, files[-1], x=one.x.values, y=one.y.values)
+    return files
+
+
 def _group(parent, name, kind):
     group = parent.create_group(name)
     group.attrs["NX_class"] = kind
@@ -138,5 +189,6 @@ FORMS: dict[str, Callable[[xr.DataTree, Path], list[Path]]] = {
     "tiff": to_tiff,
     "ome-zarr": to_ome_zarr,
     "nexus": to_nexus,
+    "vtk": to_vtk,
 }
 """What writes each form."""

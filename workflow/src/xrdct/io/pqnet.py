@@ -16,7 +16,7 @@ from ..pqnet.novelty import Components, Threshold
 from ..pqnet.scaling import Scaling
 from .store import git_revision, replaced_when_whole
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files' form; a reader refuses another one."""
 TRAINING, MEMBER, ENSEMBLE = "pqnet training", "pqnet member", "pqnet ensemble"
 SAME_BIN = 1e-3
@@ -72,9 +72,14 @@ def write_ensemble(
 
 
 def read_ensemble(
-    path: str | Path, *, q: np.ndarray, phases: tuple[str, ...], device: str = "cpu"
+    path: str | Path, *, q: np.ndarray | None = None, phases: tuple[str, ...] | None = None, device: str = "cpu"
 ) -> tuple[Ensemble, dict]:
     """An ensemble and the facts written with it.
+
+    Parameters
+    ----------
+    q, phases
+        Grid (1/Å) and names that it must be for; None: any.
 
     Raises
     ------
@@ -83,12 +88,12 @@ def read_ensemble(
     """
     content = _read(path, ENSEMBLE)
     own = content["q"].numpy()
-    if len(own) != len(q) or np.abs(own - q).max() > SAME_BIN * (own[1] - own[0]):
+    if q is not None and (len(own) != len(q) or np.abs(own - q).max() > SAME_BIN * (own[1] - own[0])):
         raise StoreError(
             f"{path}: is for {len(own)} bins of {own[0]:.4f}–{own[-1]:.4f} 1/Å, the patterns have {len(q)} of "
             f"{q[0]:.4f}–{q[-1]:.4f} 1/Å; integrate on the grid of the model, or train another one"
         )
-    if list(phases) != content["phases"]:
+    if phases is not None and list(phases) != content["phases"]:
         raise StoreError(f"{path}: is for phases {', '.join(content['phases'])}, not for {', '.join(phases)}")
     scaling = _unpacked(Scaling, content["scaling"])
     ensemble = Ensemble(
@@ -96,6 +101,7 @@ def read_ensemble(
         Scaling(**{**vars(scaling), "targets": tuple(map(tuple, scaling.targets))}),
         _unpacked(Components, content["components"]),
         _unpacked(Calibration, content["calibration"]),
+        _unpacked(Calibration, content["steps"]),
         _unpacked(Threshold, content["residual"]),
         _unpacked(Threshold, content["deviance"]),
         _unpacked(Threshold, content["local"]),

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import numba
@@ -10,17 +12,21 @@ import numpy as np
 from ..errors import GeometryError
 from .arrays import Progress, without_progress
 from .cgls import cgls
+from .filtered import refined_fbp
 from .lntan import LnTanAxis, lntan_axis
-from .operator import ParallelBeam
+from .operator import GROUP, ParallelBeam
 from .sirt import sirt
 from .tilted import TiltedBeam
+from .tilted_torch import TiltedTensors, cuda_available
 
 log = logging.getLogger(__name__)
 
-METHODS = {"sirt": (sirt, 60), "cgls": (cgls, 15)}
+METHODS = {"fbp": (refined_fbp, 20), "sirt": (sirt, 60), "cgls": (cgls, 15)}
 """Methods that take an operator which couples the channels, and how often they iterate when not told."""
 BLOCK = 256
 """Bins of Y that are reconstructed at a time and kept; those around them that are needed too are thrown away."""
+SAME_WAVELENGTH = 1e-3
+"""Share by which the wavelengths of one calibration may differ: its files are rounded."""
 NEGLIGIBLE = 1e-7
 """Weights of the resampling below this share of the largest are left out; they fall by a factor of 4 per bin."""
 
@@ -39,6 +45,7 @@ def reconstruct_with_parallax(
     iterations: int | None = None,
     nonnegative: bool = False,
     block: int = BLOCK,
+    device: str = "auto",
     progress: Progress = without_progress,
 ) -> np.ndarray:
     """Reconstruct every voxel's pattern as it would be measured on the rotation axis.
@@ -67,9 +74,12 @@ def reconstruct_with_parallax(
     iterations
         None: the method's usual number.
     nonnegative
-        sirt: negative values are set to 0 after every step.
+        fbp, sirt: negative values are set to 0 after every step. Rays that all climb do not tell how the sharpest
+        lines are spread over the largest distances (frequencies |k_xy| < κ k_Y); that nothing is negative does.
     block
         Bins of Y at a time: larger takes more memory and a little less time.
+    device
+        'cpu'; 'cuda', or 'torch' for its code on the CPU; 'auto': the GPU where PyTorch finds one.
     progress
         Wraps the blocks and, inside each, the iterations.
 
@@ -85,7 +95,7 @@ def reconstruct_with_parallax(
         If shapes differ, the centre lies outside the field, the distance is not a positive number, or the field is too
         deep for it.
     """
-    if method not in METHODS or support not in ("circle", "none") or (nonnegative and method != "sirt"):
+    if method not in METHODS or support not in ("circle", "none") or (nonnegative and method == "cgls"):
         raise ValueError(f"unknown method {method!r} or support {support!r}, or one that cannot be nonnegative")
     n_angles, n_positions, n_q = sinogram.shape
     if len(angles) != n_angles or len(q) != n_q:
@@ -102,6 +112,7 @@ def reconstruct_with_parallax(
     )
     solve, usual = METHODS[method]
     options = {"iterations": iterations or usual, "progress": progress} | ({"nonnegative": True} if nonnegative else {})
+    solve = _on_device(partial(solve, **options), A, "cpu" if method == "fbp" else device)
     _tell(A, axis, method, options["iterations"], block)
     there, back = axis.from_q().astype(np.float32), axis.to_q().astype(np.float32)
     volume = np.zeros((n_positions, n_positions, n_q), dtype=np.float32)
@@ -112,7 +123,7 @@ def reconstruct_with_parallax(
         data, missing = resampled(sinogram, there[wanted])
         holes |= missing
         first = A.padding + kept.start - wanted.start
-        part = solve(A, data, **options)[..., first : first + kept.stop - kept.start]
+        part = solve(data)[..., first : first + kept.stop - kept.start]
         channels = touched(back[:, kept].T)
         volume[..., channels] += part @ back[channels, kept].T
     if holes.any():
@@ -121,21 +132,43 @@ def reconstruct_with_parallax(
     return volume
 
 
-def distance_and_wavelength(geometry) -> dict[str, float]:
+def _on_device(solve: Callable, A: TiltedBeam, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    """`solve(A, data)` as a function of the data, arrays both."""
+    if device == "cpu" or (device == "auto" and not cuda_available()):
+        log.info("on the CPU, %d threads", numba.get_num_threads())
+        return partial(solve, A)
+    tensors = TiltedTensors(A, "cpu" if device == "torch" else "cuda")
+    log.info("on %s", tensors.device_name)
+    return lambda data: solve(tensors, tensors.to_device(data)).cpu().numpy()
+
+
+def distance_and_wavelength(geometry, *, profile_wavelength: float | None = None) -> dict[str, float]:
     """``distance_mm`` along the beam and ``wavelength`` in Å of a pyFAI geometry (`io.poni.read_poni`).
 
     A detector that is tilted by rot1 and rot2 meets the beam at dist / (cos rot1 cos rot2).
 
+    Parameters
+    ----------
+    profile_wavelength
+        That of the instrument profile, Å: geometry and profile must come from one calibration, or the distance is not
+        that of the data. None: there is none to compare with.
+
     Raises
     ------
     GeometryError
-        If either is missing.
+        If distance or wavelength is missing, or the profile is of another calibration.
     """
     if not geometry.wavelength:
         raise GeometryError("parallax needs the wavelength, which the geometry (.poni) does not hold; calibrate again")
     distance = 1e3 * geometry.dist / (np.cos(geometry.rot1) * np.cos(geometry.rot2))
     check_distance(distance)
-    return {"distance_mm": float(distance), "wavelength": float(1e10 * geometry.wavelength)}
+    wavelength = float(1e10 * geometry.wavelength)
+    if profile_wavelength is not None and abs(wavelength / profile_wavelength - 1) > SAME_WAVELENGTH:
+        raise GeometryError(
+            f"the geometry (.poni) is for {wavelength:.5f} Å, the instrument profile for {profile_wavelength:.5f} Å: "
+            "they are not of one calibration, and the distance may be wrong; calibrate again"
+        )
+    return {"distance_mm": float(distance), "wavelength": wavelength}
 
 
 def check_distance(distance_mm: float | None) -> None:
@@ -210,10 +243,8 @@ def touched(weights: np.ndarray) -> slice:
 def _tell(A: TiltedBeam, axis: LnTanAxis, method: str, iterations: int, block: int) -> None:
     """What will be done, and about how long it will take, from the time of a few projections."""
     log.info(
-        "%s with parallax on the CPU, %d threads: %d bins of ln tan 2theta, a ray climbs %.3g of them per pixel and %d "
-        "over half the field",
+        "%s with parallax: %d bins of ln tan 2theta, a ray climbs %.3g of them per pixel and %d over half the field",
         method,
-        numba.get_num_threads(),
         axis.n_bins,
         A.tilt,
         A.padding - 2,
@@ -222,13 +253,16 @@ def _tell(A: TiltedBeam, axis: LnTanAxis, method: str, iterations: int, block: i
     bins = axis.n_bins + n_blocks * 4 * A.padding
     seconds = 2 * iterations * seconds_per_projection(A) * bins
     log.info(
-        "about %.3g minutes for %d iterations; %.2g GB of memory", seconds / 60, iterations, memory(A, axis, block)
+        "about %.3g minutes for %d iterations on the CPU; %.2g GB of memory",
+        seconds / 60,
+        iterations,
+        memory(A, axis, block),
     )
 
 
 def seconds_per_projection(A: TiltedBeam, channels: int = 64) -> float:
     """Time of one A or Aᵀ per bin of Y, from some of the angles; the least of three, for others may work here too."""
-    some = A.rows(slice(None, None, max(1, A.angles.size // (2 * numba.get_num_threads()))))
+    some = A.rows(slice(None, None, max(1, A.angles.size // (GROUP * numba.get_num_threads()))))
     image, taken = some.constant_image(1, channels), []
     for _ in range(4):  # the first compiles
         started = time.perf_counter()
