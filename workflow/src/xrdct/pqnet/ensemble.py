@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ..fit.model import PatternModel
-from ..gpu_memory import FittingParts
 from ..fit.solve import FitResult
+from ..gpu_memory import FittingParts
 from .calibration import Calibration, calibrate
 from .library import Recipe, draw_library
 from .network import LOG_WIDTHS
