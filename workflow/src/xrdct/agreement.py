@@ -56,7 +56,6 @@ LEARNED = {
     "beamtime": Tolerance(0.1, in_errors=1.0, beyond=0.05),
     "series": Tolerance(0.1, in_errors=1.0, beyond=0.05),
     "pqnet": Tolerance(0.1, in_errors=1.0, beyond=0.05),
-    "series": Tolerance(0.1, in_errors=1.0, beyond=0.05),
 }
 """By kind, of stores behind a network that was trained again: training magnifies the last bit of a sum."""
 
