@@ -46,6 +46,33 @@ def test_the_conda_environments_list_what_the_locks_list(name):
     assert found == (wanted if name == "gpu" else wanted - {"torch", "astra-toolbox"})
 
 
+def locked():
+    """Version of every package in the lock files."""
+    text = "".join((REPOSITORY / "requirements" / f"{name}.lock").read_text() for name in ("core", "torch"))
+    return {plain(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", ["core", "gpu"])
+def test_the_conda_environments_pin_what_the_locks_pin(name):
+    """To the second number: conda-forge does not build every one of PyPI's small releases."""
+    versions = locked() | {"python": "3.11"}
+    for item in yaml.safe_load((REPOSITORY / "envs" / f"{name}.yaml").read_text())["dependencies"]:
+        package, _, version = item.partition(" =")
+        assert version.split(".") == versions[plain(package).replace("pytorch", "torch")].split(".")[:2], item
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "xrdct.def"])
+def test_the_containers_install_the_lock_files_and_nothing_else(name):
+    recipe = (REPOSITORY / "envs" / name).read_text()
+    assert "python:3.11-slim" in recipe  # as the conda environments
+    installed = re.findall(r"pip install (.*)", recipe)
+    assert [re.findall(r"requirements/(\w+)\.lock", line) for line in installed] == [["core"], ["torch"], []]
+    assert "--no-deps" in installed[-1]
+    run = (REPOSITORY / "run.py").read_text()
+    index = re.search(r'TORCH_CPU_INDEX = "(.*)"', run)[1]
+    assert f"--extra-index-url {index}" in recipe
+
+
 @pytest.mark.parametrize("folder", ["config", "config/demo", "config/operando", "tests/data/tiny"])
 def test_every_shipped_configuration_and_table_is_valid(folder):
     from xrdct.scans import missing_subsets, read_scans

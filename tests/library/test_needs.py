@@ -30,6 +30,9 @@ def test_every_job_of_a_scan_has_its_row():
     # What has the size of a frame is the same everywhere.
     assert re.findall(r"mem_mb=lambda wildcards, attempt: (.*)", rules) == ["4000 * attempt,"]
     assert not re.findall(r"(?:mem_mb|runtime)=\d+", rules)
+    for function in ("memory", "memory_for", "minutes"):
+        body = re.search(rf"def {function}\(.*?(?=\ndef )", rules, re.DOTALL)[0]
+        assert re.search(r"\* attempt\n", body), function
     of_series = {"series"}  # sized by the row of another table
     assert set(re.findall(r'mem_mb=memory\("(\w+)"\)', rules)) | of_series == set(MEMORY)
 

@@ -4,7 +4,9 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
+import yaml
 
 from support import REPOSITORY, Beamtime
 from xrdct.io.verify import manifests_below, verify_stores
@@ -24,7 +26,7 @@ def own(tiny_raw, tmp_path):
 
 def wait_for(path, process):
     """Wait until a file is there; the process that makes it must live."""
-    for _ in range(2000):
+    for _ in range(20_000):  # 400 s: a busy machine starts a Snakemake in a minute
         if path.exists():
             return
         assert process.poll() is None, process.communicate()[0][-3000:]
@@ -71,6 +73,30 @@ def test_a_second_snakemake_in_the_same_folder_is_locked_out_and_the_first_goes_
     printed, _ = first.communicate(timeout=120)
     assert first.returncode == 0, printed
     assert own.would_run("results/calibrate/geometry.poni") == {}
+
+
+def test_a_job_that_ran_out_of_memory_is_tried_again(own):
+    """The system kills it with SIGKILL, as done here; how often it is tried, the profile for clusters says.
+
+    That every attempt asks for more memory: `tests/library/test_needs.py`.
+    """
+    retries = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())["retries"]
+    process = own.started("results/calibrate/geometry.poni", "--retries", retries)
+    wait_for(own.folder / "logs" / "calibrate.log", process)
+    jobs = [child for child in psutil.Process(process.pid).children(recursive=True) if "calibrate.py" in cmdline(child)]
+    jobs[-1].kill()
+    printed, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, printed
+    assert "Trying to restart job" in printed
+    assert own.would_run("results/calibrate/geometry.poni") == {}
+
+
+def cmdline(process):
+    """The command line of a process; empty when it has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def test_a_long_beamtime_is_planned_in_a_minute(own, tmp_path):

@@ -40,9 +40,12 @@ def test_ctrl_c_leaves_nothing_half_done_and_a_faulty_scan_does_not_stop_the_oth
         text=True,
         env=environment,
     )
-    wait_for(own.folder / "logs" / GOOD / "reconstruct_first.log", process)
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=180)
+    try:
+        wait_for(own.folder / "logs" / GOOD / "reconstruct_first.log", process)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
     assert process.returncode == 0, printed
     assert "ended" in printed
     assert not list((own.folder / ".snakemake" / "locks").glob("*"))

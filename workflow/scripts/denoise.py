@@ -21,6 +21,7 @@ from xrdct.denoise.training import Schedule, Training, train_channel_by_channel
 from xrdct.denoise.unet import best_device, new_network
 from xrdct.errors import GeometryError
 from xrdct.geometry import pixel_centres
+from xrdct.gpu_memory import on_gpu_or_cpu
 from xrdct.io.network import network_from, read_training, write_training
 from xrdct.io.store import manifest_digest, read_store, replaced_when_whole, write_store
 from xrdct.io.whole import scratch_beside
@@ -92,9 +93,13 @@ def denoise(parts, scales, inside, network_file, digest, settings, model, folder
         network = network_from(state, device=device)
         curves.append(curve_of("another scan's network", state))
     elif settings["steps"]:
-        training = Training(new_network(**architecture, device=device), parts, scales, inside, schedule_of(settings))
         key = hashlib.sha256(json.dumps([digest, settings], sort_keys=True).encode()).hexdigest()
-        state = trained(training, network_file, key=key)
+
+        def train(device):
+            network, schedule = new_network(**architecture, device=device), schedule_of(settings)
+            return trained(Training(network, parts, scales, inside, schedule), network_file, key=key)
+
+        state = on_gpu_or_cpu("denoise, training", train, device)
         network = network_from(state, device=device)
         curves.append(curve_of("one network for all channels", state))
     *found, gates = behind_gates(parts, scales, inside, network, settings["joint"], folder)

@@ -11,6 +11,7 @@ import torch
 
 from xrdct.config import PhaseSetSettings, PqNet
 from xrdct.denoise.unet import best_device
+from xrdct.gpu_memory import on_gpu_or_cpu
 from xrdct.io.pqnet import read_training, write_member, write_training
 from xrdct.io.profile import read_profile
 from xrdct.io.store import read_store, replaced_when_whole
@@ -36,8 +37,13 @@ def main(profile_file, member_file, *, phase_set, grid, settings, member, code, 
     )
     device = best_device()
     log.info("member %d on %s", member, torch.cuda.get_device_name() if device == "cuda" else "the CPU")
-    training = make_training(task, member=member, device=device, stored=stored_arrays(library))
-    run(training, member_file, key=key, settings=settings)
+    stored = stored_arrays(library)
+
+    def train(device):
+        training = make_training(task, member=member, device=device, stored=stored)
+        run(training, member_file, key=key, settings=settings)
+
+    on_gpu_or_cpu("PQ-Net, training", train, device)
     if kept:
         kept.parent.mkdir(parents=True, exist_ok=True)
         copy(member_file, kept)

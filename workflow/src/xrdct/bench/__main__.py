@@ -24,6 +24,7 @@ BENCHES = {
     "pqnet-presets": "pqnet_presets",
     "reconstruction": "reconstruction",
     "twin": "twin",
+    "workflow": "workflow",
 }
 """Name on the command line and module of each bench; a module has `measure()` and `DEVICE`."""
 

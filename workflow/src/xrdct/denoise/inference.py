@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
+from ..gpu_memory import FittingParts
 from .scaling import Scales
 from .splits import leave_one_out
 from .unet import UNet
@@ -48,14 +49,18 @@ def denoise(
 
 def outputs(network: UNet, values: np.ndarray, scales: Scales, channel: int, *, turns: int = 4) -> np.ndarray:
     """What the network makes of each leave-one-out mean of one channel's parts, shape (K, n, n), the volume's unit."""
-    device = next(network.parameters()).device
-    noisy = [scales.scaled(leave_one_out(values, k), channel) for k in range(len(values))]
-    images = torch.from_numpy(np.stack(noisy)[:, None]).to(device)  # (K, 1, n, n)
-    # Convolutions in TF32, PyTorch's default on a GPU, would differ from the CPU by more than 1e-3.
-    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        turned = (torch.rot90(network(torch.rot90(images, t, (2, 3))), -t, (2, 3)) for t in range(turns))
-        mean = sum(turned) / turns
-    return scales.restored(mean[:, 0].cpu().numpy(), channel)
+    noisy = np.stack([scales.scaled(leave_one_out(values, k), channel) for k in range(len(values))])
+
+    def clean(part):
+        device = next(network.parameters()).device
+        images = torch.from_numpy(noisy[part, None]).to(device)  # (K, 1, n, n)
+        # Convolutions in TF32, PyTorch's default on a GPU, would differ from the CPU by more than 1e-3.
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            turned = (torch.rot90(network(torch.rot90(images, t, (2, 3))), -t, (2, 3)) for t in range(turns))
+            return (sum(turned) / turns)[:, 0].cpu().numpy()
+
+    parts = FittingParts("denoise, images", len(noisy), network.cpu).run(clean, len(noisy))
+    return scales.restored(np.concatenate(parts), channel)
 
 
 def spread(found: np.ndarray) -> np.ndarray:

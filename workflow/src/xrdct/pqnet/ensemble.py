@@ -9,6 +9,7 @@ from torch import nn
 
 from ..fit.model import PatternModel
 from ..fit.solve import FitResult
+from ..gpu_memory import FittingParts
 from .calibration import Calibration, calibrate
 from .library import Recipe, draw_library
 from .network import LOG_WIDTHS
@@ -111,16 +112,17 @@ class Ensemble:
 
 def _run(network, scaling, patterns, level) -> np.ndarray:
     """Outputs of one network, shape (n_patterns, n_targets, 2), float64."""
-    device = next(network.parameters()).device
     found = np.empty((len(patterns), len(scaling.targets), 2))
-    # Half precision keeps 11 bits, a two-thousandth of a cell's range; bfloat16 would keep 8.
-    half = torch.autocast("cuda", dtype=torch.float16, enabled=device.type == "cuda")
-    with torch.no_grad(), half:
-        for first in range(0, len(patterns), BATCH):
-            part = slice(first, first + BATCH)
+
+    def answer(part):
+        device = next(network.parameters()).device
+        # Half precision keeps 11 bits, a two-thousandth of a cell's range; bfloat16 would keep 8.
+        with torch.no_grad(), torch.autocast("cuda", dtype=torch.float16, enabled=device.type == "cuda"):
             x = torch.from_numpy(patterns[part]).to(device, non_blocking=True)
             some = torch.from_numpy(level[part].astype(np.float32)).to(device)
             found[part] = network(scaling.inputs(x, some)).float().cpu().numpy()
+
+    FittingParts("PQ-Net, patterns", BATCH, network.cpu).run(answer, len(patterns))
     return found
 
 

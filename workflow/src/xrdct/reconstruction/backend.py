@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import GeometryError
 from ..geometry import missing_angles
+from ..gpu_memory import FittingParts
 from .arrays import Progress, without_progress
 from .astra_cuda import AstraBeam, cuda_available, fbp_cuda
 from .cgls import cgls
@@ -104,7 +105,7 @@ def reconstruct_blocks(
     A = ParallelBeam(angles, n_positions, cor, support=n_positions / 2 if support == "circle" else None)
     if method != "fbp":
         options["progress"] = progress
-    solve, size = _solver(A, method, device)
+    solve, size = _in_fitting_parts(A, method, device)
     bad = 0
     for start in progress(range(0, n_channels, size)):
         channels = slice(start, min(n_channels, start + size))
@@ -114,6 +115,23 @@ def reconstruct_blocks(
         yield channels, solve(part, **options) if finite.all() else _solve_some(solve, part, finite, A, options)
     if bad:
         log.warning("%d of %d channels hold NaN in the sinogram and are NaN in the volume", bad, n_channels)
+
+
+def _in_fitting_parts(A: ParallelBeam, method: str, device: str) -> tuple[Callable, int]:
+    """As `_solver`, with fewer channels at a time, or on the CPU, where a GPU's memory runs out after all."""
+    solve, size = _solver(A, method, device)
+
+    def to_cpu():
+        nonlocal solve
+        solve, _ = _solver(A, method, "cpu")
+
+    parts = FittingParts(f"{method}, channels", size, to_cpu)
+
+    def solve_all(block, **options):
+        images = parts.run(lambda part: solve(block[..., part], **options), block.shape[-1])
+        return images[0] if len(images) == 1 else np.concatenate(images, axis=-1)
+
+    return solve_all, size
 
 
 def _solver(A: ParallelBeam, method: str, device: str) -> tuple[Callable, int]:

@@ -1,0 +1,79 @@
+"""When a GPU's memory runs out: smaller parts, then the CPU, and a word about it in the log."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+log = logging.getLogger("xrdct")
+T = TypeVar("T")
+
+
+class FittingParts:
+    """Work on independent items, as many at a time as a GPU's memory holds.
+
+    Another job on the same GPU may take memory at any moment: what fitted a second ago need not fit now.
+
+    Parameters
+    ----------
+    what
+        Named in the log.
+    most
+        Items at a time, to begin with.
+    to_cpu
+        Called when not even one item fits; from then on, the work must be done on the CPU.
+    """
+
+    def __init__(self, what: str, most: int, to_cpu: Callable[[], object]):
+        self.what, self.most, self._to_cpu = what, most, to_cpu
+        self.on_cpu = False
+        """Whether the GPU was given up."""
+
+    def run(self, work: Callable[[slice], T], n: int) -> list[T]:
+        """What `work` returns for consecutive parts of `n` items."""
+        found, start = [], 0
+        while start < n:
+            part = slice(start, min(start + self.most, n))
+            try:
+                found.append(work(part))
+            except RuntimeError as error:
+                if self.on_cpu or not is_out_of_memory(error):
+                    raise
+                self._retreat(part.stop - part.start)
+            else:
+                start = part.stop
+        return found
+
+    def _retreat(self, tried: int) -> None:
+        free_gpu_memory()
+        if tried > 1:
+            self.most = tried // 2
+            log.warning("%s: the GPU's memory does not hold %d at a time; now %d", self.what, tried, self.most)
+        else:
+            self.on_cpu = True
+            log.warning("%s: the GPU's memory does not hold a single one; goes on on the CPU", self.what)
+            self._to_cpu()
+
+
+def on_gpu_or_cpu(what: str, work: Callable[[str], T], device: str) -> T:
+    """What `work` returns for a device, or for 'cpu' where the GPU's memory is too small for it."""
+    try:
+        return work(device)
+    except RuntimeError as error:
+        if device == "cpu" or not is_out_of_memory(error):
+            raise
+    free_gpu_memory()  # here, because the error holds on to the tensors of the frames that it went through
+    log.warning("%s: the GPU's memory is too small; goes on on the CPU", what)
+    return work("cpu")
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch says that a GPU's memory is full; by its name, so that PyTorch need not be imported."""
+    return type(error).__name__ == "OutOfMemoryError"
+
+
+def free_gpu_memory() -> None:
+    """Give back what PyTorch keeps for later."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
