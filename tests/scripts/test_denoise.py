@@ -10,6 +10,7 @@ import denoise
 import draw_denoised
 from xrdct.config import Denoise
 from xrdct.denoise.gates import Left
+from xrdct.denoise.selection import METHODS
 from xrdct.errors import GeometryError
 from xrdct.geometry import lateral_position
 from xrdct.io.network import read_training, write_training
@@ -121,8 +122,8 @@ def test_what_is_drawn_as_the_reconstruction_is_what_was_denoised(sinogram):
 def test_the_methods_chosen_are_recorded(sinogram, tmp_path):
     methods = run(sinogram, tmp_path, joint=True).attrs["methods"]
     assert len(methods) == N_Q
-    assert set(methods) <= {"none", "weights", "network", "network+weights", "joint"}
-    assert set(methods) & {"network", "network+weights", "joint"}
+    assert set(methods) <= set(METHODS)
+    assert set(methods) & {"network", "network+weights", "joint", "joint+network"}
 
 
 def test_what_the_gates_refuse_is_not_chosen_and_is_recorded(sinogram, tmp_path, monkeypatch, caplog):

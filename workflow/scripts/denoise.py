@@ -29,7 +29,7 @@ from xrdct.logbook import logbook, progress
 
 log = logging.getLogger("xrdct.denoise")
 
-BOLDEST_FIRST = (("joint",), ("network", "network+weights"), ("weights",))
+BOLDEST_FIRST = (("joint+network",), ("joint",), ("network", "network+weights"), ("weights",))
 """Methods in the order in which the gates refuse them."""
 
 
@@ -120,7 +120,7 @@ def behind_gates(parts, scales, inside, network, joint, folder):
     while True:
         used = {"network": network, "without": refused}
         *found, methods = guarded(denoise_best(parts, scales, inside, projected=projected, **used), parts)
-        wanted = joint and "joint" not in refused
+        wanted = joint and not {"joint", "joint+network"} <= set(refused)
         out = room("planted.npy") if wanted else None
         left = try_on_scan(parts, found[0], scales, inside, joint=wanted, out=out, **used)
         if left is None:

@@ -16,9 +16,9 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from ..denoise.baseline import blend, features_of
 from ..denoise.guard import put_back
 from ..denoise.inference import outputs
-from ..denoise.low_rank import blend_channel, project_leave_one_out
+from ..denoise.low_rank import project_leave_one_out
 from ..denoise.scaling import Scales, find_scales
-from ..denoise.selection import candidates_of
+from ..denoise.selection import METHODS, candidates_of
 from ..denoise.splits import Split, by_angle, by_group, interlaced_parts, reconstruct_parts
 from ..denoise.training import Schedule, Training, paper_schedule, train_channel_by_channel
 from ..denoise.unet import best_device, new_network
@@ -112,10 +112,9 @@ def methods(parts: np.ndarray, *, seed: int, steps: int) -> dict[str, np.ndarray
     network = new_network(width=WIDTH, depth=DEPTH, seed=seed, device=best_device())
     Training(network, parts, scales, INSIDE, Schedule(steps=steps, seed=seed)).run()
     projected = project_leave_one_out(parts, scales, INSIDE)
-    found = {name: np.empty_like(parts[:, 0]) for name in ("weights", "network", "network+weights", "joint")}
+    found = {name: np.empty_like(parts[:, 0]) for name in METHODS[1:]}
     for channel, values in enumerate(parts):
-        candidates = candidates_of(values, scales, INSIDE, channel, network=network)
-        candidates["joint"] = blend_channel(values, projected[channel], INSIDE)
+        candidates = candidates_of(values, scales, INSIDE, channel, network=network, projected=projected[channel])
         for name, volume in found.items():
             volume[channel] = candidates[name].mean(axis=0)
     guarded = {name: put_back(volume, parts)[0] for name, volume in found.items()}
@@ -205,7 +204,7 @@ def dose_marks(dose: str, of: dict[str, float]) -> list[Mark]:
         at_least(f"{dose}: the same, peak channels", 3, gain("network", "peaks"), "dB"),
         at_least(f"{dose}: the same, background", 0, gain("network", "background"), "dB"),
     ]
-    for name in ("network", "network+weights"):
+    for name in ("network", "network+weights", "joint+network"):
         for group, goal in (("all", -0.3), ("peaks", 0.5)):
             ahead = of[f"{name}, judged {group}"] - best[group]
             marks.append(
@@ -213,7 +212,7 @@ def dose_marks(dose: str, of: dict[str, float]) -> list[Mark]:
             )
     ahead = of["joint, judged all"] - best["all"]
     marks.append(at_least(f"{dose}: guarded joint method over that filter, all", 2 if few else 3, ahead, "dB"))
-    for name in ("network", "network+weights", "joint"):
+    for name in METHODS[1:]:
         marks += [
             at_most(f"{dose}: {name}, rms of c / FBP's", 0.6 if few else 0.8, of[f"{name}, c rms"] / of["FBP, c rms"]),
             at_most(

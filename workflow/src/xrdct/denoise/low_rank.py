@@ -90,13 +90,17 @@ def project_leave_one_out(parts, scales: Scales, inside: np.ndarray, *, out=None
     return out
 
 
-def blend_channel(values: np.ndarray, projected: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def blend_channel(values: np.ndarray, projected: np.ndarray, inside: np.ndarray, network=None) -> np.ndarray:
     """The truth-free blend of reconstruction, Gaussians, and projection with and without a Gaussian.
+
+    A network's answer may be among them: it sees the image where the projection sees the pattern.
 
     Parameters
     ----------
     values, projected
         One channel of the parts and of `project_leave_one_out`, shape (K, n_y, n_x).
+    network
+        `inference.outputs` of the channel, same shape; None: without.
 
     Returns
     -------
@@ -104,9 +108,11 @@ def blend_channel(values: np.ndarray, projected: np.ndarray, inside: np.ndarray)
         Leave-one-out results, shape (K, n_y, n_x).
     """
     features = [
-        np.concatenate([filtered(leave_one_out(values, k)), [projected[k], gaussian_filter(projected[k], 1.0)]])
+        np.stack([*filtered(leave_one_out(values, k)), projected[k], gaussian_filter(projected[k], 1.0)])
         for k in range(len(values))
     ]
+    if network is not None:
+        features = [np.concatenate([own, found[None]]) for own, found in zip(features, network, strict=True)]
     return blend(np.stack(features), values, inside)[0]
 
 

@@ -15,9 +15,9 @@ from .scaling import Scales
 from .splits import leave_one_out
 from .unet import UNet
 
-METHODS = ("none", "weights", "network", "network+weights", "joint")
+METHODS = ("none", "weights", "network", "network+weights", "joint", "joint+network")
 """The mean of the parts as it is, truth-free weights of Gaussians, the network, weights with the network among them,
-and the blend with all channels' low-rank projection."""
+and the blend with all channels' low-rank projection, without and with the network."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,15 @@ def denoise_channel(
     """One channel of `denoise_best`: its parts and their projections of shape (K, n, n)."""
     if channel not in scales.usable:
         return Denoised(channel, values.mean(axis=0), 0 * values[0], "none", {})
-    candidates = candidates_of(values, scales, inside, channel, network=network, turns=turns)
-    if projected is not None:
-        candidates["joint"] = blend_channel(values, projected, inside)
+    candidates = candidates_of(values, scales, inside, channel, network=network, projected=projected, turns=turns)
     allowed = {name: found for name, found in candidates.items() if name == "none" or name not in without}
     method, errors = choose(allowed, values, inside)
     found = candidates[method]
     return Denoised(channel, found.mean(axis=0), spread(found), method, errors)
 
 
-def candidates_of(values, scales, inside, channel, *, network=None, turns=4) -> dict[str, np.ndarray]:
-    """Leave-one-out results of every method that looks at single channels, each of shape (K, n, n)."""
+def candidates_of(values, scales, inside, channel, *, network=None, projected=None, turns=4) -> dict[str, np.ndarray]:
+    """Leave-one-out results of every method, each of shape (K, n, n)."""
     features = features_of(values)
     candidates = {
         "none": np.stack([leave_one_out(values, k) for k in range(len(values))]),
@@ -105,4 +103,8 @@ def candidates_of(values, scales, inside, channel, *, network=None, turns=4) -> 
         found = outputs(network, values, scales, channel, turns=turns)
         candidates["network"] = found
         candidates["network+weights"] = blend(np.concatenate([features, found[:, None]], axis=1), values, inside)[0]
+    if projected is not None:
+        candidates["joint"] = blend_channel(values, projected, inside)
+        if network is not None:
+            candidates["joint+network"] = blend_channel(values, projected, inside, candidates["network"])
     return candidates
