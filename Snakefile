@@ -48,6 +48,7 @@ rule all:
         else [],
         beamtime_results() if cfg.beamtime.apply else [],
         expand(rules.draw_series.output, series=series_rows),
+        every_manifest(),
 
 
 onsuccess:

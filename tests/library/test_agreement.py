@@ -27,9 +27,8 @@ def test_a_step_is_a_share_of_the_root_mean_square():
 
 def test_where_there_is_an_error_bar_the_step_is_a_share_of_it():
     a, bars = np.full(4, 2.86), np.array([0.001, 0.001, 0.002, np.nan])
-    again = a + np.array(
-        [0.0004, 0.0006, 0.0006, 0.0006]
-    )  # half a bar is 0.0005, 0.0005, 0.001; without one 1 % of 2.86
+    # Half a bar is 0.0005, 0.0005, 0.001; without one the step is 1 % of 2.86.
+    again = a + np.array([0.0004, 0.0006, 0.0006, 0.0006])
     assert share_beyond(a, again, STEP, bars) == 0.25
     (line,) = disagreements(store(a=a, a_err=bars), store(a=again, a_err=bars), STEP)
     assert line.startswith("a: 25.00% of the values differ by more than")

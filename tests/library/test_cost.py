@@ -67,8 +67,10 @@ def test_every_rule_whose_work_grows_has_a_rate_that_is_not_zero(rule):
     assert read_rates()["rules"][rule]["cpu_s_per_unit"] > 0
 
 
-def test_a_scan_of_the_papers_size_with_the_demos_bins_makes_fewer_than_2000_files():
-    assert plan(CONFIG, PAPER, read_rates()).files_per_scan < 2000
+@pytest.mark.parametrize("n_bins", [400, 1000])
+def test_a_scan_of_the_papers_size_makes_fewer_than_2000_files(n_bins):
+    config = CONFIG.model_copy(update={"integrate": CONFIG.integrate.model_copy(update={"n_bins": n_bins})})
+    assert plan(config, PAPER, read_rates()).files_per_scan < 2000
 
 
 def test_rates_are_read_off_a_finished_folder(tmp_path):

@@ -1,5 +1,7 @@
 """All channels at once: what it gains, what it erases, and the gates and the guard against that."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scan_parts import N_CHANNELS, K, N, clean_volume, inside, noisy_parts, psnr
@@ -7,10 +9,12 @@ from scipy.ndimage import gaussian_filter
 
 from xrdct.denoise.baseline import blend, features_of
 from xrdct.denoise.displaced import put_in_place
-from xrdct.denoise.gates import grain_left, passes_grain, plant_grain, plant_shift, shift_left
+from xrdct.denoise.gates import grain_left, passes_grain, shift_left, try_on_scan
 from xrdct.denoise.guard import PEAK, THRESHOLD, put_back
-from xrdct.denoise.low_rank import denoise_jointly, find_basis
+from xrdct.denoise.low_rank import denoise_jointly, find_basis, project_leave_one_out
+from xrdct.denoise.planting import Planted, plan_trials, plant_grain, plant_shift
 from xrdct.denoise.scaling import find_scales
+from xrdct.denoise.selection import denoise_best
 
 GRAIN = (np.array([30, 30, 31]), np.array([14, 15, 15]))
 PATTERN = 1.0 * np.exp(-0.5 * ((np.arange(N_CHANNELS) - 21) / 1.2) ** 2)
@@ -177,6 +181,59 @@ def test_peaks_that_a_method_pulled_away_in_a_region_are_put_back_in_their_place
     assert np.abs(moved - clean)[:, 16:24, 16:24].mean() < 0.4 * np.abs(pulled - clean)[:, 16:24, 16:24].mean()
     assert 0 < error[12, 20, 20] < 0.05  # far below the 0.2 of a voxel's own noise
     np.testing.assert_array_equal(put_in_place(pulled, parts, threshold=np.inf)[0], pulled)
+
+
+def test_what_is_planted_is_read_by_channel_by_block_and_by_rows_alike(parts):
+    trials = plan_trials(parts, plain(parts), find_scales(parts, inside()), inside())
+    planted = Planted(parts, trials.changes)
+    whole = np.asarray(planted)
+    np.testing.assert_array_equal(np.stack([planted[c] for c in range(N_CHANNELS)]), whole)
+    np.testing.assert_array_equal(planted[5:17], whole[5:17])
+    np.testing.assert_array_equal(planted[:, :, 16:32], whole[:, :, 16:32])
+    changed = np.any(whole != parts, axis=(0, 1))
+    assert changed[trials.shift.voxels].all()
+    assert changed.sum() == trials.shift.voxels[0].size + 3 * len(trials.grains)
+    for grain in trials.grains:
+        added = (whole - parts)[grain.channels][:, 0][:, grain.voxels[0][0], grain.voxels[1][0]]
+        np.testing.assert_allclose(added, grain.added[:, 0, 0], rtol=1e-3, atol=1e-5)  # a float32 difference
+
+
+def test_windows_hold_all_that_is_planted_and_do_not_overlap(parts):
+    trials = plan_trials(parts, plain(parts), find_scales(parts, inside()), inside())
+    windows = trials.around(2, N_CHANNELS)
+    for change in trials.changes:
+        assert sum(w.start <= change.channels.start and change.channels.stop <= w.stop for w in windows) == 1
+    assert all(a.stop < b.start for a, b in pairwise(windows))
+
+
+def test_a_scan_of_few_channels_has_no_room_for_a_trial():
+    few = noisy_parts(dose=10.0)[:8]
+    assert plan_trials(few, plain(few), find_scales(few, inside()), inside()) is None
+
+
+@pytest.mark.parametrize(("joint", "dose"), [(False, 10.0), (True, 100.0)])
+def test_the_gates_let_the_guarded_pass_on_the_scan_itself(joint, dose):
+    """At the lower dose the joint method leaves 0.85 of the shift, on the edge."""
+    parts = noisy_parts(dose=dose)
+    scales = find_scales(parts, inside())
+    projected = project_leave_one_out(parts, scales, inside()) if joint else None
+    chosen = [found.image for found in denoise_best(parts, scales, inside(), projected=projected)]
+    left = try_on_scan(parts, put_back(np.stack(chosen), parts)[0], scales, inside(), joint=joint)
+    assert left.passed, left
+
+
+def test_the_gates_stop_a_method_without_a_guard(parts, monkeypatch):
+    monkeypatch.setattr("xrdct.denoise.gates.put_back", lambda volume, parts: (volume, 0 * volume))
+    scales = find_scales(parts, inside())
+    volume = np.stack([found.image for found in denoise_best(parts, scales, inside())])
+    left = try_on_scan(parts, volume, scales, inside())
+    assert left.intensity < 0.5
+    assert not left.passed
+
+
+def test_a_method_that_is_refused_is_not_chosen(parts):
+    scales = find_scales(parts, inside())
+    assert {found.method for found in denoise_best(parts, scales, inside(), without=["weights"])} == {"none"}
 
 
 def test_parts_of_other_numbers_work_too():

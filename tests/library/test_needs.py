@@ -6,7 +6,7 @@ import pytest
 from raw_files import subset_row
 
 from support import REPOSITORY
-from xrdct.needs import MEMORY, extent_of, memory_mib
+from xrdct.needs import MEMORY, OF_VALUES, extent_of, memory_mib, memory_of_values, values_of_maps
 
 PAPER = extent_of([subset_row(k, n_projections=100, n_positions=637) for k in (1, 2, 3, 4)], 400)
 
@@ -26,5 +26,22 @@ def test_a_scan_of_the_papers_fits_a_node_and_a_larger_one_gets_more(rule):
 
 def test_every_job_of_a_scan_has_its_row():
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    assert set(re.findall(r'mem_mb=memory_for\("(\w+)"', rules)) == set(OF_VALUES)
+    # What has the size of a frame is the same everywhere.
+    assert re.findall(r"mem_mb=lambda wildcards, attempt: (.*)", rules) == ["4000 * attempt,"]
+    assert not re.findall(r"(?:mem_mb|runtime)=\d+", rules)
     of_series = {"series"}  # sized by the row of another table
     assert set(re.findall(r'mem_mb=memory\("(\w+)"\)', rules)) | of_series == set(MEMORY)
+
+
+@pytest.mark.parametrize("rule", OF_VALUES)
+def test_networks_and_the_beamtime_ask_for_more_where_they_hold_more(rule):
+    assert memory_of_values(rule, 2 * 10**8) > memory_of_values(rule, 10**8) > memory_of_values(rule, 0) > 0
+    # 30,000 patterns of 1000 bins, and 20 scans of the papers with 13 phases: a node has that.
+    assert memory_of_values(rule, 30_000 * 1000) < 8 * 1024
+
+
+def test_the_values_of_maps_are_those_of_all_scans():
+    rows = [subset_row(k, n_positions=637).model_copy(update={"scan": scan}) for scan in "ab" for k in (1, 2)]
+    assert values_of_maps(rows, 13) == 2 * 637**2 * 13 * 11
+    assert memory_of_values("gather_beamtime", values_of_maps(rows, 13)) == pytest.approx(3000 + 12 * 443, rel=0.01)

@@ -231,7 +231,7 @@ class TestTraining:
 
 
 class TestCalibration:
-    def test_bars_hold_at_every_level_and_strength_where_one_factor_would_not(self):
+    def test_bars_hold_at_every_level_and_signal_where_one_factor_would_not(self):
         rng = np.random.default_rng(0)
         n = 24_000
         level, strength = np.exp(rng.uniform(0, 6, n)), rng.uniform(0, 3, (n, 1))
@@ -251,6 +251,23 @@ class TestCalibration:
             )
         extreme = level[rest] < 3
         assert np.mean(np.abs(errors[rest][extreme]) < single) < 0.55
+
+    def test_bars_of_weak_phases_hold_although_scales_end_at_0(self):
+        rng = np.random.default_rng(1)
+        n, sigma = 40_000, 0.2
+        truth, level = rng.uniform(0, 1, (n, 1)), np.exp(rng.uniform(0, 3, n))
+        found, raw = np.maximum(truth + sigma * rng.normal(size=(n, 1)), 0), np.full((n, 1), sigma)
+        half, rest = slice(0, n // 2), slice(n // 2, n)
+        counts = np.ones((n, 1), bool)
+        calibration = calibrate((found - truth)[half], raw[half], level[half], (found / raw)[half], counts[half])
+        bars = calibration.calibrated(raw[rest], level[rest], (found / raw)[rest])
+        weak = truth[rest] < sigma
+        errors = (found - truth)[rest]
+        # Below one sigma an answer of 0 is never farther off than that: of all errors only those above count, 16 %.
+        assert coverage(errors, raw[rest], weak)[0] == pytest.approx(0.84, abs=0.02)
+        # 5300 patterns look weak: a share to .006. What is weak is known by its answer only: the second is milder.
+        assert coverage(errors, bars, found[rest] < sigma)[0] == pytest.approx(0.683, abs=0.03)
+        assert coverage(errors, bars, weak)[0] == pytest.approx(0.683, abs=0.1)
 
     def test_absent_phases_have_no_say(self):
         errors, counts = np.array([[0.5], [100.0]]), np.array([[True], [False]])
@@ -306,7 +323,7 @@ class TestEnsemble:
         reference = pytest.importorskip("onnx.reference")
         targets = len(task.scaling.targets)
         member = new_network(seed=1, kind=kind, n_bins=task.model.q.size, n_targets=targets).eval()
-        alone = Ensemble((member,), task.scaling, None, None, None, None, None)
+        alone = Ensemble((member,), task.scaling, None, None, None, None, None, None)
         facts = {"targets": list(task.scaling.targets), "q": [float(Q[0]), float(Q[-1]), task.model.q.size]}
         (path,) = write_onnx(alone, facts, tmp_path)
         patterns = at_dose(task, 300, n=5).patterns.astype(np.float32)
@@ -420,7 +437,8 @@ class TestTwoSteps:
         # 600 patterns know a root mean square to 3 %; the mark is 1.1 at 2000. At 100 a few outliers drive that of a.
         assert (ratio[[0, 2]] < 1.15).all()
         assert ratio[1] < (1.15 if dose == 2000 else 1.6)
-        inside = np.abs(errors) < found.errors[strong][:, task.scaling.places]
+        level = held_out.patterns.mean(axis=1)
+        inside = np.abs(errors) < ensemble.calibrated_steps(found, level).errors[strong][:, task.scaling.places]
         assert inside.mean(axis=0) == pytest.approx(np.full(3, 0.683), abs=0.06)
 
     def test_the_fit_goes_on_where_two_steps_leave_too_much(self, task):

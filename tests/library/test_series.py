@@ -1,5 +1,7 @@
 """Points and lines against time: their table, one intensity for all frames, fits of frames and lines, and the check."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.fit.series import at_one_intensity, fit_series, mean_of_lines, series_dataset, usable_frames
 from xrdct.io.store import check_form
-from xrdct.series import read_series
+from xrdct.record import record_run
+from xrdct.reproduce import changed_raw_files, prepare, read_run
+from xrdct.series import SeriesRow, read_series, write_series
 
 PHASE_SET = {
     "name": "two",
@@ -46,6 +50,13 @@ def write_table(path, *rows):
 def test_a_table_is_read_with_its_defaults(tmp_path):
     (row,) = read_series(write_table(tmp_path / "t.tsv", {"series": "point", "file": "p.h5", "n_repeats": 7}))
     assert (row.n_repeats, row.n_positions, row.log, row.step_mm) == (7, 1, None, None)
+
+
+def test_a_table_that_is_written_is_read_back(tmp_path):
+    point = SeriesRow(series="point", file="p.h5", n_repeats=7, log="a.mpt", ty_mm=-0.1)
+    rows = [point, SeriesRow(**ROW, sample="cell 1", angle_deg=30.0)]
+    write_series(tmp_path / "t.tsv", rows)
+    assert read_series(tmp_path / "t.tsv") == rows
 
 
 @pytest.mark.parametrize(
@@ -191,6 +202,22 @@ def series_beamtime(tmp_path, row=None, **series):
     size = {"n_repeats": N_PROJECTIONS, "n_positions": N_POSITIONS, "step_mm": 0.03}
     write_table(tmp_path / "s.tsv", own | size | (row or {}))
     return path
+
+
+def test_a_record_has_what_makes_a_series_again_and_names_another_log(tmp_path):
+    settings = config.load(series_beamtime(tmp_path))
+    settings = settings.model_copy(update={"raw": settings.raw.model_copy(update={"root": str(tmp_path / "raw")})})
+    rows = read_series(tmp_path / "s.tsv")
+    record = record_run(settings, [], series=rows, results=tmp_path / "results", benchmarks=tmp_path / "benchmarks")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "run.json").write_text(json.dumps(record))
+    run = read_run(tmp_path / "results")
+    again = prepare(run, tmp_path / "again", tmp_path / "raw")
+    assert read_series(again.parent / config.load(again).series.table) == rows
+    assert changed_raw_files(run, tmp_path / "raw") == []
+    (tmp_path / "raw" / "log.mpt").write_text("another")
+    (problem,) = changed_raw_files(run, tmp_path / "raw")
+    assert "log.mpt: is not the file that was used" in problem
 
 
 def about_series(path):

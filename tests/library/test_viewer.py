@@ -72,7 +72,8 @@ def test_a_drawn_region_has_the_evolution_of_its_voxels_and_is_exported(results)
     found = beamtime.evolve(mask, "LiC6", "share")
     expected = [np.nanmean(beamtime.image(scan, "LiC6", "share")[mask]) for scan in STATES]
     np.testing.assert_allclose(found["mean"], expected, rtol=1e-5)
-    path, table = beamtime.export_region(mask, "mine")
+    path, table, picture = beamtime.export_region(mask, "mine", scan="s2", phase="LiC6", quantity="share")
+    assert picture.read_bytes().startswith(b"\x89PNG")
     np.testing.assert_array_equal(read_mask(path), mask)
     assert "s2,3.8,mine,LiC6" in table.read_text()
 
@@ -94,6 +95,10 @@ MAP = """(() => {
   const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name('map'))
   const box = view.el.getBoundingClientRect()
   return [box.left + view.frame.x_scale.compute(%f), box.top + view.frame.y_scale.compute(%f)]
+})()"""
+SAVE = """(() => {
+  const box = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name('save')).el.getBoundingClientRect()
+  return [(box.left + box.right) / 2, (box.top + box.bottom) / 2]
 })()"""
 CHOOSE_BOX = (
     """Bokeh.documents[0].get_model_by_name('map').toolbar.tools.find(t => t.type == 'BoxSelectTool').active = true"""
@@ -125,5 +130,7 @@ async def look(url, folder):
         await tab.mouse(*corners)
         await tab.until("(Bokeh.documents[0].get_model_by_name('evolution').title.text || '').includes('voxels drawn')")
         assert not await tab.run("Bokeh.documents[0].get_model_by_name('save').disabled")
+        await tab.mouse(await tab.run(SAVE))
+        await tab.until(f"{SAID}.includes('drawn.png')")
         await tab.picture(folder / "page.png")
         assert (folder / "page.png").stat().st_size > 20_000  # an empty page is a few kilobytes

@@ -5,9 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from support import REPOSITORY, Beamtime
+from xrdct.bench.first_way import read_truth
+from xrdct.bench.operando import planted_percent
 from xrdct.figures_series import weight_percent
 from xrdct.io.store import read_store
 from xrdct.twin.cycler import voltage_at
@@ -39,14 +40,12 @@ def found(operando):
 
 @pytest.fixture(scope="module")
 def truth(operando):
-    return xr.open_zarr(operando / "truth" / "line.zarr", consolidated=False, chunks=None)
+    return read_truth(operando, "line")
 
 
 def test_weights_of_the_anode_are_the_planted_ones(found, truth):
     weight, error = weight_percent(found, ANODE)
-    density = found.density.sel(phase=ANODE).values
-    mass = (truth.path_length.sel(phase=ANODE).values * density).sum(axis=1).T
-    off = weight - 100 * mass / mass.sum(axis=0)
+    off = weight - planted_percent(found, truth, ANODE)
     # Noise is half a per cent; the rest is the models: parallax, texture of the can, overlapping lines.
     assert np.sqrt((off**2).mean(axis=1)).max() < 1
     assert np.abs(off).max() < 2

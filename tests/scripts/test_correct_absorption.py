@@ -1,52 +1,179 @@
-"""What is written after the correction: every part of the sinogram without absorption."""
+"""sinogram.zarr and maps.zarr of the first fit to attenuation.zarr and a corrected sinogram.zarr: a small round cell.
+
+A steel casing around a disc that is half NCA, half carbonate, with a liquid in its middle: everything is concentric,
+so that every ray is known in closed form.
+"""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from correct_absorption import corrected_dataset, to_measured
+import correct_absorption
+import draw_absorption
+from support_fit import PIXEL, PROFILE
+from xrdct.absorption.material import composition_of, linear_attenuation
+from xrdct.config import Absorption, PhaseSetSettings
+from xrdct.errors import AttenuationError
+from xrdct.fit.dataset import fit_dataset
+from xrdct.fit.maps import fit_volume
+from xrdct.fit.model import PatternModel
+from xrdct.fit.phase_set import load_phase_set
+from xrdct.geometry import pixel_centres
+from xrdct.io.store import read_store, write_store
+from xrdct.reconstruction.backend import reconstruct
 
-SHAPE = (3, 5, 4)
-"""angles, positions, q."""
+PHASE_SET = PhaseSetSettings.model_validate(
+    {
+        "name": "cell",
+        "q_min": 1.2,
+        "q_max": 3.3,
+        "background_degree": 0,
+        "phases": [{"name": "Fe"}, {"name": "NCA", "free": {"a": [2.85, 2.87], "c": [14.2, 14.3]}, "per_voxel": []}],
+    }
+)
+N, STEP, ENERGY = 32, 0.25, 95
+COR = (N - 1) / 2
+ANGLES = np.arange(0, 180, 6.0)
+Q = np.arange(1.1, 3.4, PIXEL)
+CASING, ROLL, LIQUID = (3.3, 3.0), 3.0, 1.0
+"""Radii, mm."""
+PER_SCALE = 0.01
+"""Volume per unit of scale."""
+FILL = {"formula": "C3H4O3", "density": 1.3}
+WATER = {"formula": "H2O", "density": 1.0}
 
 
-@pytest.fixture
-def transmitted():
-    return np.random.default_rng(1).uniform(0.3, 1.0, SHAPE[:2])
+def chord(radius, fine=20):
+    """Mean length in mm of a circle on every beam, shape (position,)."""
+    t = pixel_centres(fine * N, STEP / fine)
+    return 2 * np.sqrt(np.clip(radius**2 - t**2, 0, None)).reshape(N, fine).mean(axis=1)
 
 
-def sinogram_of(groups, transmitted):
-    """A sinogram of groups of pixels behind a sample; its air was subtracted in full."""
-    rng = np.random.default_rng(2)
-    air = rng.uniform(1, 2, (SHAPE[0], SHAPE[2]))
-    seen = transmitted[..., None, None] * groups - (1 - transmitted[..., None, None]) * air[:, None, None]
-    dims, units = ("angle", "position", "q"), {"units": "counts"}
-    return xr.Dataset(
+def mu_of(material):
+    return float(linear_attenuation([material["density"]], [composition_of(material["formula"])], ENERGY)[0])
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    """Folder with the stores, and the transmission of the rays; a ring of half NCA, half carbonate, water inside it."""
+    folder = tmp_path_factory.mktemp("absorption")
+    phases = load_phase_set(PHASE_SET)
+    model = PatternModel(phases, Q, PROFILE)
+    steel, half = chord(CASING[0]) - chord(CASING[1]), chord(ROLL) - chord(LIQUID)
+    pure = linear_attenuation(phases.densities, [phase.contents for phase in phases.phases], ENERGY)
+    depth = pure[0] * steel + (pure[1] + mu_of(FILL)) / 2 * half + mu_of(WATER) * chord(LIQUID)
+    transmission = np.exp(-depth)
+    volume = np.stack([steel, half / 2]) / STEP  # in voxels crossed
+    patterns = np.zeros((N, Q.size))
+    patterns[:, model.inside] = (volume / PER_SCALE).T @ model.units(model.start)[:2]
+    measured = np.repeat((patterns * transmission[:, None])[None], ANGLES.size, axis=0).astype(np.float32)
+    write_sinogram(folder, measured, transmission)
+    first = reconstruct(measured, ANGLES, cor=COR, filter="hann")
+    axis = pixel_centres(N, STEP)
+    grid = xr.Dataset(coords={"y": ("y", axis[::-1], {"units": "mm"}), "x": ("x", axis, {"units": "mm"})})
+    found = fit_volume(model, first, level="quick", variance=np.ones(Q.size), mask_threshold=0.05)
+    maps = fit_dataset(found, grid.assign_attrs(voxel_mm=STEP))
+    write_store(maps, folder / "m.zarr", folder / "m.json", kind="fit", settings={}, inputs={})
+    return folder, transmission
+
+
+def write_sinogram(folder, intensity, transmission):
+    rays, units = ("angle", "position"), {"units": "1"}
+    shape = intensity.shape[:2]
+    dataset = xr.Dataset(
         {
-            "intensity": (dims, seen.mean(axis=2).astype("f4"), units),
-            "variance": (dims, np.ones(SHAPE, "f4"), {"units": "counts^2"}),
-            "group_intensity": ((*dims[:2], "group", "q"), seen.astype("f4"), units),
-            "air": (("angle", "q"), air.astype("f4"), units),
-            "offset": ("angle", np.zeros(SHAPE[0]), {"units": "pixel"}),
+            "intensity": ((*rays, "q"), intensity, {"units": "counts"}),
+            "variance": ((*rays, "q"), np.full_like(intensity, 1.0), {"units": "counts^2"}),
+            "air": (("angle", "q"), np.zeros((shape[0], Q.size)), {"units": "counts"}),
+            **{name: (rays, np.zeros(shape, bool), units) for name in ("repaired", "bad_frame", "zingers")},
+            **{name: (("angle",), np.zeros(shape[0]), units) for name in ("subset", "direction", "offset")},
+            "transmission": (rays, np.broadcast_to(transmission, shape), units),
         },
-        coords={"angle": np.arange(3.0), "position": np.arange(5.0), "q": np.arange(4.0)},
-        attrs={"cor": 2.0, "cor_units": "pixel", "step_mm": 0.1},
+        coords={
+            "angle": ("angle", ANGLES, {"units": "degree"}),
+            "position": ("position", (np.arange(N) - COR) * STEP, {"units": "mm"}),
+            "q": ("q", Q, {"units": "1/angstrom"}),
+        },
+        attrs={"cor": COR, "cor_units": "pixel", "step_mm": STEP},
     )
+    write_store(dataset, folder / "s.zarr", folder / "s.json", kind="sinogram", settings={}, inputs={})
 
 
-def test_groups_of_pixels_are_corrected_as_the_whole_is(transmitted):
-    """Denoising reconstructs the groups and nothing else: uncorrected, they would bring the absorption back."""
-    true = np.random.default_rng(3).uniform(5, 9, (*SHAPE[:2], 2, SHAPE[2]))
-    sinogram = sinogram_of(true, transmitted)
-    found = corrected_dataset(sinogram, to_measured(sinogram, slice(None)), transmitted, least=0.02)
-    # float32 has seven digits, of which the division by 0.3 leaves six.
-    np.testing.assert_allclose(found.group_intensity.values, true, rtol=1e-5)
-    np.testing.assert_allclose(found.intensity.values, true.mean(axis=2), rtol=1e-5)
-    assert found.group_intensity.dims == sinogram.group_intensity.dims
+def run(scan, tmp_path, monkeypatch, *, parallax="ignore", **settings):
+    folder, _ = scan
+    monkeypatch.setattr(correct_absorption, "read_profile", lambda path: PROFILE)
+    geometry = SimpleNamespace(
+        dist=100.0, rot1=0.0, rot2=0.0, wavelength=0.1305e-10
+    )  # so far that there is no parallax
+    monkeypatch.setattr(correct_absorption, "read_poni", lambda path: geometry)
+    chosen = {"correct": True, "fill": FILL, "casing": {"phase": "Fe", "thickness_mm": CASING[0] - CASING[1]}}
+    extra = [{**WATER, "radius_mm": [0, LIQUID]}]
+    inputs = {f"{name}{kind}": folder / f"{letter}.{end}" for name, letter in (("sinogram", "s"), ("maps", "m"))
+              for kind, end in (("", "zarr"), ("_manifest", "json"))}  # fmt: skip
+    names = "attenuation", "sinogram"
+    outputs = {f"{name}{kind}": tmp_path / f"{name}.{end}" for name in names
+               for kind, end in (("", "zarr"), ("_manifest", "json"))}  # fmt: skip
+    correct_absorption.main(
+        {**inputs, "profile": "profile", "poni": "poni"},
+        outputs,
+        phase_set=PHASE_SET.model_dump(mode="json"),
+        energy_kev=ENERGY,
+        parallax=parallax,
+        settings=Absorption(**chosen | {"extra": extra} | settings).model_dump(mode="json", exclude={"correct"}),
+    )
+    # In memory, for the next run of a test writes to the same place.
+    return read_store(outputs["attenuation"], "attenuation").load(), read_store(outputs["sinogram"], "sinogram").load()
 
 
-def test_a_sinogram_without_groups_stays_without(transmitted):
-    sinogram = sinogram_of(np.ones((*SHAPE[:2], 2, SHAPE[2])), transmitted).drop_vars("group_intensity")
-    found = corrected_dataset(sinogram, to_measured(sinogram, slice(None)), transmitted, least=0.02)
-    assert "group_intensity" not in found
-    np.testing.assert_allclose(found.intensity.values, 1, rtol=1e-5)
+def mean_mu(found, low, high):
+    """Mean µ between two radii, 1/mm."""
+    radius = np.hypot(found.x.values, found.y.values[:, None])
+    return found.mu.values[(radius > low) & (radius < high)].mean()
+
+
+@pytest.mark.parametrize(
+    ("factor", "parallax"), [("transmission", "ignore"), ("transmission", "undo"), ("casing", "ignore")]
+)
+def test_the_map_is_that_of_the_cell_and_the_rays_are_divided_by_it(scan, tmp_path, monkeypatch, factor, parallax):
+    found, corrected = run(scan, tmp_path, monkeypatch, factor=factor, parallax=parallax)
+    pure = correct_absorption.matter_of(
+        load_phase_set(PHASE_SET), Absorption(correct=True, factor="transmission"), ENERGY, n=N, step_mm=STEP
+    ).pure
+    # Rings of a few voxels blur: some per cent. A casing of one voxel says less than the beam that comes through.
+    close = {"rel": 0.04 if factor == "transmission" else 0.08}
+    roll = (pure[1] + mu_of(FILL)) / 2
+    assert mean_mu(found, 1.4, 2.3) == pytest.approx(roll, **close)
+    assert found.attrs["factor"] == pytest.approx(PER_SCALE, **close)
+    measured = read_store(scan[0] / "s.zarr", "sinogram")
+    divided = measured.intensity.values / found.transmission.values[..., None]
+    np.testing.assert_allclose(corrected.intensity.values, divided, rtol=1e-5)
+    if factor == "transmission":
+        assert mean_mu(found, 0, 0.7) == pytest.approx(mu_of(WATER), abs=0.05 * roll)  # a haze of the ring around it
+        np.testing.assert_allclose(found.transmission.values, np.broadcast_to(scan[1], (*measured.subset.shape, N)))
+
+
+def test_matter_that_is_left_out_is_missed(scan, tmp_path, monkeypatch):
+    with_water, _ = run(scan, tmp_path, monkeypatch, factor="given", given_factor=PER_SCALE, max_passes=1)
+    without, _ = run(scan, tmp_path, monkeypatch, factor="given", given_factor=PER_SCALE, max_passes=1, extra=[])
+    assert mean_mu(with_water, 0, 0.7) - mean_mu(without, 0, 0.7) == pytest.approx(mu_of(WATER), rel=0.01)
+    assert mean_mu(with_water, 1.4, 2.3) == pytest.approx(mean_mu(without, 1.4, 2.3), rel=0.01)
+
+
+def test_both_ways_to_mu_are_told_and_drawn(scan, tmp_path, monkeypatch):
+    found, _ = run(scan, tmp_path, monkeypatch, factor="transmission")
+    assert "without pores" in found.attrs["papers_map"]
+    draw_absorption.main(tmp_path / "attenuation.zarr", tmp_path / "absorption.png", colormap="viridis")
+    assert (tmp_path / "absorption.png").stat().st_size > 10_000
+
+
+def test_a_transmission_that_was_not_recorded_is_asked_for(scan, tmp_path, monkeypatch):
+    read = correct_absorption.read_store
+    monkeypatch.setattr(
+        correct_absorption,
+        "read_store",
+        lambda path, kind: read(path, kind).drop_vars("transmission", errors="ignore"),
+    )
+    with pytest.raises(AttenuationError, match=r"raw\.transmitted"):
+        run(scan, tmp_path, monkeypatch, factor="transmission")

@@ -2,9 +2,15 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
+import torch
 
 import draw_fit
 import draw_pqnet
@@ -18,7 +24,7 @@ from xrdct.config import Fit, PhaseSetSettings, PqNet
 from xrdct.errors import StoreError
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
-from xrdct.io.pqnet import read_key
+from xrdct.io.pqnet import read_key, read_member, read_training
 from xrdct.io.store import check_form, read_store
 from xrdct.pqnet.answers import answers_as_fit
 from xrdct.pqnet.comparison import compare, disagreement
@@ -170,6 +176,42 @@ def test_a_member_that_was_trained_before_is_taken_from_the_cache(folder, tmp_pa
     (tmp_path / "cache" / f"{key}.pt").write_bytes((folder / "member0.pt").read_bytes())
     train(folder, tmp_path / "m.pt", member=0, cache=str(tmp_path / "cache"))
     assert (tmp_path / "m.pt").read_bytes() == (folder / "member0.pt").read_bytes()
+
+
+def test_a_killed_training_goes_on_to_the_same_network(folder, tmp_path):
+    """kill -9 after an epoch of member 0, whose weights an unbroken training has made in `folder`."""
+    path, growing = tmp_path / "m.pt", tmp_path / ".m.pt.growing"
+    arguments = {
+        "profile_file": str(folder / "profile.json"),
+        "member_file": str(path),
+        **TASK,
+        "member": 0,
+        "code": "x",
+    }
+    code = f"""
+import json, sys
+import pqnet_train, torch
+from support_fit import PROFILE
+torch.set_num_threads({torch.get_num_threads()})
+pqnet_train.read_profile = lambda path: PROFILE
+pqnet_train.main(**json.loads(sys.argv[1]))
+"""
+    text = json.dumps(arguments | {"settings": SETTINGS.of_member()})
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, text], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    while not growing.is_file():
+        assert process.poll() is None, "the training ended before its first checkpoint"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not path.exists()
+    before = read_training(growing, key=read_key(folder / "member0.pt"))
+    assert 0 < before["epoch"] < SETTINGS.epochs
+    train(folder, path, member=0)
+    found, unbroken = (read_member(one).state_dict() for one in (path, folder / "member0.pt"))
+    assert all(torch.equal(found[name], unbroken[name]) for name in unbroken)
+    assert not growing.exists()
 
 
 def test_a_model_for_other_phases_is_refused(folder, tmp_path):

@@ -12,7 +12,7 @@ from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
 from stage_runner import run_stages
 from support_fit import PIXEL, PROFILE
-from xrdct.config import Absorption, Beamtime, Denoise, Dlsr, Fit, PhaseSetSettings, PqNet, Reconstruct
+from xrdct.config import Absorption, Beamtime, Denoise, Dlsr, Fit, PhaseSetSettings, PqNet, Reconstruct, Series
 from xrdct.io.poni import write_poni
 from xrdct.io.profile import profile_text
 from xrdct.io.store import write_store
@@ -62,6 +62,23 @@ def write_sinogram(folder):
     write_store(dataset, folder / "s.zarr", folder / "s.json", kind="sinogram", settings={}, inputs={})
 
 
+def write_line(folder):
+    """A line against time: one peak that moves."""
+    frames, shape = ("line", "point"), (4, 3)
+    centre = 6 * np.pi / np.linspace(14.2, 14.4, shape[0])[:, None, None]
+    counts = 20 + 800 * np.exp(-((Q - centre) ** 2) / (2 * 0.008**2)) * np.ones((*shape, 1))
+    counts = np.random.default_rng(1).poisson(counts).astype(np.float32)
+    spectra = {"intensity": counts, "sem": np.sqrt(counts), "spottiness": 0 * counts, "kept": 0 * counts}
+    counters = {name: np.ones(shape) for name in ("monitor", "omega", "translation")}
+    counters |= {"valid": np.ones(shape, bool), "epoch": 1e9 + np.arange(12.0).reshape(shape)}
+    dataset = xr.Dataset(
+        {name: ((*frames, "q"), values, {"units": "counts"}) for name, values in spectra.items()}
+        | {name: (frames, values, {"units": "1"}) for name, values in counters.items()},
+        coords={"q": ("q", Q, {"units": "1/angstrom"})},
+    )
+    write_store(dataset, folder / "p.zarr", folder / "p.json", kind="patterns", settings={}, inputs={})
+
+
 def stages(made, out):
     """Call of every stage by its name, with inputs in one folder and outputs in another."""
     sinogram, volume, maps = ([made / f"{name}.zarr", made / f"{name}.json"] for name in "svf")
@@ -83,6 +100,14 @@ def stages(made, out):
         "fit": call(
             "fit", volume[0], sinogram[0], {"profile": profile, "poni": poni}, [volume[1], sinogram[1]],
             *of("f.zarr", "f.json"), phase_set=PHASE_SET, settings=FIT,
+        ),
+        "fit_series": call(
+            "fit_series",
+            {"patterns": made / "p.zarr", "manifest": made / "p.json", "profile": profile, "log": "", "model": ""},
+            dict(zip(("store", "manifest", "table", "capacity"),
+                     of("e.zarr", "e.json", "e.csv", "capacity.csv"), strict=True)),
+            phase_set=PHASE_SET, settings={"level": "quick", "max_iterations": 50},
+            series=Series().model_dump(mode="json"), ty_mm=0.0, step_mm=STEP,
         ),
         "correct_absorption": call(
             "correct_absorption", both | {"maps": maps[0], "maps_manifest": maps[1]},
@@ -130,6 +155,7 @@ DEATHS = {
     # written its state twice.
     "reconstruct": [("open", ".v.zarr.partial-", 4)],
     "fit": [("open", ".f.zarr.partial-", 20)],
+    "fit_series": [("os.rename", "e.csv", 1), ("open", ".e.zarr.partial-", 4)],
     "correct_absorption": [("open", ".a.zarr.partial-", 4), ("open", ".t.zarr.partial-", 4)],
     "denoise": [("os.rename", "network.pt", 1), ("open", ".d.zarr.partial-", 4)],
     "pqnet_library": [("open", ".l.zarr.partial-", 4)],
@@ -143,6 +169,7 @@ DEATHS = {
 OUTPUTS = {
     "reconstruct": ["v.json"],
     "fit": ["f.json"],
+    "fit_series": ["e.json", "e.csv", "capacity.csv"],
     "correct_absorption": ["a.json", "t.json"],
     "denoise": ["d.json", "learning.json"],
     "pqnet_library": ["l.json"],
@@ -160,6 +187,7 @@ def folders(tmp_path_factory):
     """Results of an unbroken run, and of one in which every stage was killed, each as often as `DEATHS` says."""
     whole, killed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("killed")
     write_sinogram(whole)
+    write_line(whole)
     (whole / "profile.json").write_text(profile_text(PROFILE))
     detector = Detector(172e-6, 172e-6, max_shape=(100, 100))
     write_poni(whole / "geometry.poni", AzimuthalIntegrator(dist=1.0, detector=detector, wavelength=0.1305e-10))

@@ -1,7 +1,9 @@
 """The record of a run lies beside its results and says what they were made from."""
 
 import json
+import re
 
+from support import REPOSITORY
 from xrdct.cli import main
 from xrdct.io.store import git_revision, manifest_digest
 from xrdct.provenance import file_sha256
@@ -27,6 +29,15 @@ def test_a_finished_run_leaves_its_record(tiny):
     assert record["rules"]["integrate"]["wall_s"] > 0
 
 
+def test_every_benchmark_is_called_as_its_rule():
+    """What the record sums up by."""
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    found = re.findall(r'^rule (\w+):.*?benchmark:\s+"([^"]+)"', rules, re.MULTILINE | re.DOTALL)
+    assert len(found) == rules.count("\nrule ") + rules.startswith("rule ")
+    for rule, path in found:
+        assert re.fullmatch(rf"{rule}(_\{{\w+\}})?\.tsv", path.split("/")[-1]), (rule, path)
+
+
 def test_what_a_run_left_is_verified(tiny, capsys):
     assert main(["verify", str(tiny.folder / "results")]) == 0
     assert "ok: 10 stores" in capsys.readouterr().out
@@ -38,7 +49,9 @@ def test_times_are_summed_by_rule_and_the_last_repetition_counts(tmp_path):
     (tmp_path / "scan" / "integrate_1.tsv").write_text(header + "9\t0:00:09\t70\t8\n2\t0:00:02\t50\t3\n")
     (tmp_path / "scan" / "integrate_2.tsv").write_text(header + "1\t0:00:01\tNA\tNA\n")
     (tmp_path / "scan" / "reconstruct_subset1.tsv").write_text(header + "1.5\t0:00:01\t10\t1\n")
+    (tmp_path / "scan" / "pqnet_infer_denoised.tsv").write_text(header + "1.5\t0:00:01\t10\t1\n")
     assert times_by_rule(tmp_path) == {
+        "pqnet_infer": {"jobs": 1, "wall_s": 1.5, "cpu_s": 1.0, "max_mib": 10.0},
         "integrate": {"jobs": 2, "wall_s": 3.0, "cpu_s": 3.0, "max_mib": 50.0},
         "reconstruct": {"jobs": 1, "wall_s": 1.5, "cpu_s": 1.0, "max_mib": 10.0},
     }

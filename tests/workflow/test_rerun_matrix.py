@@ -44,6 +44,7 @@ SETTINGS = {
         "given_factor": 1.0,
         "casing": {"phase": "Cu", "thickness_mm": 0.1},
         "fill": {"formula": "C3H4O3", "density": 1.3},
+        "extra": [{"formula": "H2O", "density": 1.0, "radius_mm": [0, 0.2]}],
     },
     "denoise": {"apply": True},
     "pqnet": {"apply": True, "model": "nets", "library": {"stored": True}, "members": 2},
@@ -175,6 +176,13 @@ KEYS = {
     "absorption.fill.formula": ("CH2", {"correct_absorption"}),
     "absorption.fill.density": (1.2, {"correct_absorption"}),
     "absorption.fill.least_volume": (0.1, {"correct_absorption"}),
+    "absorption.extra": ([], {"correct_absorption"}),
+    "absorption.extra.formula": ("CH2", {"correct_absorption"}),
+    "absorption.extra.density": (1.1, {"correct_absorption"}),
+    "absorption.extra.volume": (0.5, {"correct_absorption"}),
+    "absorption.extra.radius_mm": ([0, 0.3], {"correct_absorption"}),
+    "absorption.extra.x_mm": (0.1, {"correct_absorption"}),
+    "absorption.extra.y_mm": (0.1, {"correct_absorption"}),
     "absorption.max_passes": (7, {"correct_absorption"}),
     "absorption.tolerance": (0.02, {"correct_absorption"}),
     "absorption.least_transmission": (0.03, {"correct_absorption"}),
@@ -552,6 +560,26 @@ def test_a_new_scan_computes_that_scan_only(beamtime):
     others = [job for job in jobs if dict(job.wildcards).get("scan") != "again"]
     assert rules_of(others) == {"draw_overview", "gather_beamtime", "draw_beamtime", "draw_unrolled"}
     assert sum(job.rule == "integrate" for job in jobs) == len(again)
+
+
+LOST = [
+    f"results/{SCAN}/{name}.json"
+    for name in ("integrate/1/patterns", "assemble/sinogram", "absorption/sinogram", "fit/first/maps", "windows/maps")
+]
+
+
+def test_what_a_failed_job_lost_is_made_again_though_all_that_follows_is_there(beamtime):
+    """Snakemake removes a failed job's old outputs, and misses no file in the middle: stale maps would pass."""
+    for name in LOST:
+        path = beamtime.folder / name
+        path.rename(path.with_suffix(".lost"))
+    try:
+        jobs = planned(beamtime.config, beamtime.folder)
+    finally:
+        for name in LOST:
+            path = beamtime.folder / name
+            path.with_suffix(".lost").rename(path)
+    assert {file for job in jobs for file in job.missing} >= set(LOST)
 
 
 def test_the_plan_has_the_triggers_of_the_profiles():

@@ -19,8 +19,8 @@ rule gather_beamtime:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=60,
+        mem_mb=memory_for("gather_beamtime", mapped_values()),
+        runtime=minutes(60),
     params:
         cfg=canonical_json(
             {

@@ -18,7 +18,13 @@ from snakemake.exceptions import WorkflowError
 from xrdct import config as settings
 from xrdct.errors import XrdctError
 from xrdct.io.frames import files_behind, raw_path, series_stamp
-from xrdct.needs import Extent, extent_of, memory_mib
+from xrdct.needs import (
+    Extent,
+    extent_of,
+    memory_mib,
+    memory_of_values,
+    values_of_maps,
+)
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
 from xrdct.record import record_run, write_record
@@ -78,6 +84,11 @@ def memory(rule):
         return memory_mib(rule, extent, threads=threads) * attempt
 
     return needed
+
+
+def memory_for(rule, n_values):
+    """Resource function: MiB for a job that holds so many values, and more at every further attempt."""
+    return lambda wildcards, attempt: memory_of_values(rule, n_values) * attempt
 
 
 def minutes(most):
@@ -252,6 +263,50 @@ def subset_paths(pattern):
     ]
 
 
+def every_manifest():
+    """Manifests of all that the figures are made from.
+
+    A job that fails loses what it made before, and Snakemake does not miss a file in the middle when the last ones are
+    there: maps of other frames, or of another setting, would pass for up to date. So each is asked for by name. A store
+    whose manifest stands may go, to save space.
+    """
+    of_subsets = expand(
+        str(rules.integrate.output.manifest),
+        zip,
+        scan=[row.scan for row in scans],
+        subset=[row.subset for row in scans],
+    )
+    of_scans = [rules.assemble.output.manifest, rules.map_windows.output.manifest]
+    if cfg.absorption.correct:
+        of_scans.append(rules.correct_absorption.output.sinogram_manifest)
+    volumes = {final_stage(), *fitted_stages()} - {"dlsr"}
+    if cfg.reconstruct.parallax == "dlsr":
+        volumes.add(refined_stage())
+    fits = set(fitted_stages())
+    if "fit" not in cfg.map_sources():
+        fits.discard(final_stage())
+    answered = {final_stage()} if "pqnet" in cfg.map_sources() else set()
+    of_scans += [
+        path
+        for pattern, stages in (
+            ("results/{scan}/reconstruct/{stage}/volume.json", volumes),
+            (fitted("json"), fits),
+            (networks_maps("maps", "json"), answered),
+        )
+        for path in expand(pattern, stage=sorted(stages), allow_missing=True)
+    ]
+    of_series = [
+        rules.integrate_series.output.manifest,
+        rules.fit_series.output.manifest,
+    ]
+    return [
+        *of_subsets,
+        *expand([*map(str, of_scans)], scan=scan_names(scans)),
+        *expand([*map(str, of_series)], series=series_rows),
+        *([rules.gather_beamtime.output.manifest] if cfg.beamtime.apply else []),
+    ]
+
+
 def save_record():
     """Write down, beside the results, what they were made from and how long it took."""
     record = record_run(
@@ -272,6 +327,18 @@ pqnet_task = {
     "phase_set": cfg.fit.chosen() and cfg.fit.chosen().model_dump(mode="json"),
     "grid": cfg.integrate.model_dump(mode="json", include={"q_min", "q_max", "n_bins"}),
 }
+
+
+pqnet_patterns = cfg.pqnet.library.patterns * cfg.integrate.n_bins
+pqnet_held_out = cfg.pqnet.held_out * cfg.integrate.n_bins
+
+
+def mapped_values():
+    """Values in the maps of all scans."""
+    chosen = cfg.fit.chosen()
+    return values_of_maps(
+        scans, len(chosen.phases) + len(chosen.peaks) if chosen else 0
+    )
 
 
 def pqnet_library(output):

@@ -21,8 +21,8 @@ rule refine_dlsr:
         "../../envs/core.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 24000 * attempt,
-        runtime=600,
+        mem_mb=memory("refine_dlsr"),
+        runtime=minutes(600),
     params:
         # Hours of steps are not lost with a killed job; removed when the maps are written.
         checkpoint="results/{scan}/dlsr/checkpoint.npz",

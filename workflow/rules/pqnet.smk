@@ -16,8 +16,8 @@ rule pqnet_library:
         "../../envs/gpu.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=30,
+        mem_mb=memory_for("pqnet_library", pqnet_patterns),
+        runtime=minutes(30),
     params:
         cfg=canonical_json(pqnet_task | {"settings": cfg.pqnet.of_member()}),
         code=script_hash("pqnet_library"),
@@ -42,8 +42,8 @@ rule pqnet_train:
         "../../envs/gpu.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=240,
+        mem_mb=memory_for("pqnet_train", pqnet_patterns),
+        runtime=minutes(240),
         gpu=cfg.pqnet.gpu,
         # Among the resources, because another folder is no reason to train again.
         cache=cfg.pqnet.cache or "",
@@ -78,8 +78,8 @@ rule pqnet_join:
         "../../envs/gpu.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=60,
+        mem_mb=memory_for("pqnet_join", pqnet_held_out),
+        runtime=minutes(60),
         gpu=cfg.pqnet.gpu,
     params:
         cfg=canonical_json(pqnet_task | {"settings": cfg.pqnet.of_ensemble()}),
@@ -106,17 +106,17 @@ rule pqnet_infer:
         refined=directory(networks_maps("refined", "zarr")),
         refined_manifest=networks_maps("refined", "json"),
     log:
-        "logs/{scan}/pqnet_{stage}.log",
+        "logs/{scan}/pqnet_infer_{stage}.log",
     benchmark:
-        "benchmarks/{scan}/pqnet_{stage}.tsv"
+        "benchmarks/{scan}/pqnet_infer_{stage}.tsv"
     wildcard_constraints:
         stage=r"first|corrected|denoised|subset\d+",
     conda:
         "../../envs/gpu.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=60,
+        mem_mb=memory("pqnet_infer"),
+        runtime=minutes(60),
         gpu=cfg.pqnet.gpu,
     params:
         cfg=canonical_json(

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xrdct.absorption.attenuation import compare_maps, mu_without_pores
-from xrdct.absorption.casing import find_wall
+from xrdct.absorption.casing import Wall, find_wall
 from xrdct.absorption.chain import (
     Attenuation,
     Matter,
@@ -42,7 +42,7 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, settings):
     model = PatternModel(phases, sinogram.q.values, read_profile(inputs["profile"]))
     whole = to_measured(sinogram, slice(None))
     measured = to_measured(sinogram, model.inside)
-    matter = matter_of(phases, chosen.fill, energy_kev)
+    matter = matter_of(phases, chosen, energy_kev, n=sinogram.sizes["position"], step_mm=measured.step_mm)
     geometry = distance_and_wavelength(read_poni(inputs["poni"]))
     rebuild = rebuilder(measured, geometry, parallax)
     first_volume = rebuild(measured.intensity)
@@ -112,16 +112,22 @@ def to_measured(sinogram, bins):
     )
 
 
-def matter_of(phases, fill, energy_kev):
-    """µ of the phases and of what is between them."""
+def matter_of(phases, chosen, energy_kev, *, n, step_mm):
+    """µ of the phases, of what is between them, and of what is there besides."""
     pure = linear_attenuation(phases.densities, [phase.contents for phase in phases.phases], energy_kev)
-    if fill is None:
-        return Matter(pure)
-    return Matter(
-        pure,
-        float(linear_attenuation([fill.density], [composition_of(fill.formula)], energy_kev)[0]),
-        fill.least_volume,
-    )
+    extra = np.zeros((n, n))
+    for item in chosen.extra:
+        inner, outer = item.radius_mm
+        ring = Wall(item.x_mm, item.y_mm, outer, outer - inner)
+        extra += ring.share(n, step_mm) * item.volume * mu_of(item, energy_kev)
+    if chosen.fill is None:
+        return Matter(pure, extra=extra)
+    return Matter(pure, mu_of(chosen.fill, energy_kev), chosen.fill.least_volume, extra)
+
+
+def mu_of(material, energy_kev):
+    """µ in 1/mm of a material of the configuration, dense."""
+    return float(linear_attenuation([material.density], [composition_of(material.formula)], energy_kev)[0])
 
 
 def first_scales(model, volume, measured, maps, geometry):
@@ -145,7 +151,11 @@ def widening(measured, distance_mm):
 
 
 def rebuilder(measured, geometry, parallax):
-    """From a sinogram to its volume: by filtered back-projection, exact on the mean and fast, or without parallax."""
+    """From a sinogram to its volume: by filtered back-projection, exact on the mean and fast, or without parallax.
+
+    Without parallax no value may be negative: else the sharpest lines of the casing and of what it holds are not told
+    apart, and scales fall off towards the middle.
+    """
     if parallax == "undo":
         return lambda intensity: reconstruct_with_parallax(
             intensity,
@@ -153,7 +163,8 @@ def rebuilder(measured, geometry, parallax):
             q=measured.q,
             cor=measured.cor,
             step_mm=measured.step_mm,
-            method="cgls",
+            method="fbp",
+            nonnegative=True,
             progress=progress("reconstruct", "step"),
             **geometry,
         )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import numba
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from xrdct.denoise.gates import try_on_scan
 from xrdct.denoise.guard import put_back
 from xrdct.denoise.low_rank import project_leave_one_out
 from xrdct.denoise.scaling import find_scales
@@ -26,6 +28,9 @@ from xrdct.logbook import logbook, progress
 
 log = logging.getLogger("xrdct.denoise")
 
+BOLDEST_FIRST = (("joint",), ("network", "network+weights"), ("weights",))
+"""Methods in the order in which the gates refuse them."""
+
 
 def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curves_file, *, settings, model=None):
     sinogram = read_store(sinogram_store, "sinogram")
@@ -40,15 +45,13 @@ def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curve
         refuse_unlike_parts(parts)
         inside = circle(split.n_positions)
         scales = find_scales(parts, inside)
-        curves = []
-        channels = denoised_channels(parts, scales, inside, network_file, digest, settings, model, curves)
-        volume, spread, methods = collect(channels, shape)
-        volume, added = put_back(volume, parts)
-        spread = np.hypot(spread, added)
+        volume, spread, methods, curves, gates = denoise(
+            parts, scales, inside, network_file, digest, settings, model, Path(folder)
+        )
     log.info("chosen by held-out data: %s", {name: methods.count(name) for name in sorted(set(methods))})
     write_curves(curves, curves_file)
     inputs = {"sinogram": digest} | ({"model": file_digest(model)} if model else {})
-    dataset = to_dataset(volume, spread, methods, sinogram)
+    dataset = to_dataset(volume, spread, methods, sinogram).assign_attrs(gates=json.dumps(gates, sort_keys=True))
     write_store(dataset, store, manifest, kind="volume", settings=settings, inputs=inputs)
 
 
@@ -73,17 +76,17 @@ def circle(n):
     return np.hypot(axis[None], axis[:, None]) < n / 2 - 1
 
 
-def denoised_channels(parts, scales, inside, network_file, digest, settings, model, curves):
-    """Every channel, denoised by the method that held-out data chose; learning curves are appended to `curves`."""
-    projected = project_leave_one_out(parts, scales, inside) if settings["joint"] else None
+def denoise(parts, scales, inside, network_file, digest, settings, model, folder):
+    """Volume, spread, method of every channel, learning curves, and what the gates said."""
     device = best_device()
     log.info("network on %s", torch.cuda.get_device_name() if device == "cuda" else "the CPU")
     architecture = {"width": settings["width"], "depth": settings["depth"], "seed": settings["seed"]}
+    curves, network = [], None
     if model is None and settings["schedule"] == "paper":
         network = new_network(**architecture, device=device)
-        yield from one_after_the_other(parts, scales, inside, network, settings, curves)
-        return
-    network = None
+        found = guarded(one_after_the_other(parts, scales, inside, network, settings, curves), parts)
+        log.warning("the gates do not run with denoise.schedule 'paper': its network is another one for every channel")
+        return *found, curves, None
     if model is not None:
         state = read_training(model)
         network = network_from(state, device=device)
@@ -94,7 +97,45 @@ def denoised_channels(parts, scales, inside, network_file, digest, settings, mod
         state = trained(training, network_file, key=key)
         network = network_from(state, device=device)
         curves.append(curve_of("one network for all channels", state))
-    yield from denoise_best(parts, scales, inside, network=network, projected=projected)
+    *found, gates = behind_gates(parts, scales, inside, network, settings["joint"], folder)
+    return *found, curves, gates
+
+
+def behind_gates(parts, scales, inside, network, joint, folder):
+    """Volume, spread and methods of the best methods that bend and erase nothing, and what every trial left.
+
+    What is not let pass is refused by its name, the boldest first, and the rest is chosen from again.
+    """
+
+    def room(name):
+        return np.lib.format.open_memmap(folder / name, "w+", np.float32, parts.shape)
+
+    projected = project_leave_one_out(parts, scales, inside, out=room("projected.npy")) if joint else None
+    refused, gates = [], []
+    while True:
+        used = {"network": network, "without": refused}
+        *found, methods = guarded(denoise_best(parts, scales, inside, projected=projected, **used), parts)
+        wanted = joint and "joint" not in refused
+        out = room("planted.npy") if wanted else None
+        left = try_on_scan(parts, found[0], scales, inside, joint=wanted, out=out, **used)
+        if left is None:
+            log.warning("the gates did not run: the scan has too few channels to plant anything")
+            return *found, methods, gates
+        bold = next((group for group in BOLDEST_FIRST if set(group) & set(methods)), None)
+        shares = {name: round(value, 3) for name, value in asdict(left).items()}
+        gates.append({"passed": left.passed, "left": shares, "refused": list(refused)})
+        log.log(logging.INFO if left.passed else logging.WARNING, "gates: left of what was planted: %s", shares)
+        if left.passed or bold is None:
+            return *found, methods, gates
+        log.warning("refused: %s erases a rare phase or bends peaks on this scan", " and ".join(bold))
+        refused += bold
+
+
+def guarded(channels, parts):
+    """Volume and spread [channel, y, x] under the guard, and the method of every channel."""
+    volume, spread, methods = collect(channels, (len(parts), *parts.shape[1:]))
+    volume, added = put_back(volume, parts)
+    return volume, np.hypot(spread, added), methods
 
 
 def one_after_the_other(parts, scales, inside, network, settings, curves):

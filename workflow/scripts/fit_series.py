@@ -46,10 +46,7 @@ def main(inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
         found, like = by_networks(inputs["model"], model, corrected, refined=series["source"] == "pqnet+fit")
     tell(found)
     epoch = patterns.epoch.values
-    electric, cycles = unknown(len(epoch)), []
-    if inputs["log"]:
-        record = read_cycler(inputs["log"], **{name: series[name] for name in READING})
-        electric, cycles = align(record, epoch.mean(axis=1), offset_s=series["offset_s"]), capacities(record)
+    electric, cycles = beside(inputs["log"], epoch.mean(axis=1), series)
     position = ty_mm + (step_mm or 0.0) * np.arange(epoch.shape[1])
     dataset = series_dataset(found, epoch, electric, position, least_mass=series["least_mass"]).assign(like)
     dataset.attrs["source"] = series["source"]
@@ -68,6 +65,18 @@ def main(inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
         inputs={str(inputs["manifest"]): manifest_digest(inputs["manifest"])}
         | {name: file_sha256(inputs[name]) for name in ("log", "model") if inputs[name]},
     )
+
+
+def beside(path, when, series):
+    """The state of the cell at every line, and the capacities of the log's cycles."""
+    if not path:
+        return unknown(len(when)), []
+    record = read_cycler(path, **{name: series[name] for name in READING})
+    electric = align(record, when, offset_s=series["offset_s"])
+    outside = int(np.isnan(electric.voltage_V).sum())
+    if outside:
+        log.warning("%d of %d lines were measured before the cycler's log begins or after it ends", outside, len(when))
+    return electric, capacities(record)
 
 
 def by_networks(path, model, patterns, *, refined):

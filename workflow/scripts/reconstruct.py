@@ -14,8 +14,8 @@ from xrdct.logbook import logbook, progress
 from xrdct.parallax import sample_radius
 from xrdct.reconstruction.backend import OPTIONS, reconstruct_blocks
 from xrdct.reconstruction.beam_sense import CLEAR, sense_of_parallax
-from xrdct.reconstruction.parallax import distance_and_wavelength, reconstruct_with_parallax
-from xrdct.reconstruction.stopping import choose_iterations
+from xrdct.reconstruction.parallax import METHODS, distance_and_wavelength, reconstruct_with_parallax
+from xrdct.reconstruction.stopping import IMAGES, choose_iterations
 
 log = logging.getLogger("xrdct.reconstruct")
 
@@ -73,7 +73,7 @@ def tilted(sinogram, settings, geometry):
     tell_field(sinogram, scan)
     tell_sense(sense_of_parallax(sinogram.intensity, angles, **scan))
     iterations, attrs = settings["iterations"], {}
-    if iterations is None:
+    if iterations is None and settings["method"] in IMAGES:
         data = {"subset": sinogram.subset.values, "variance": sinogram.variance}
         chosen = choose_iterations(sinogram.intensity, angles, **scan, **way, **data)
         iterations = chosen.iterations
@@ -81,7 +81,7 @@ def tilted(sinogram, settings, geometry):
     volume = reconstruct_with_parallax(
         sinogram.intensity, angles, **scan, **way, iterations=iterations, progress=progress("reconstruct", "step")
     )
-    return volume, {"iterations": iterations, **attrs}
+    return volume, {"iterations": iterations or METHODS[settings["method"]][1], **attrs}
 
 
 def tell_field(sinogram, scan):

@@ -43,6 +43,7 @@ TOLERANCES = {
     # a voxel where two phases overlap can end in another minimum
     "fit": Tolerance(0.01, in_errors=0.05, beyond=0.01),
     "beamtime": Tolerance(0.01, in_errors=0.05, beyond=0.01),
+    "series": Tolerance(0.01, in_errors=0.05, beyond=0.01),
     "library": Tolerance(1e-5),
     "pqnet": Tolerance(0.1, in_errors=1.0, beyond=0.05),
 }
@@ -53,6 +54,7 @@ LEARNED = {
     "maps": Tolerance(0.1, beyond=0.05),
     "fit": Tolerance(0.1, in_errors=1.0, beyond=0.05),
     "beamtime": Tolerance(0.1, in_errors=1.0, beyond=0.05),
+    "series": Tolerance(0.1, in_errors=1.0, beyond=0.05),
     "pqnet": Tolerance(0.1, in_errors=1.0, beyond=0.05),
 }
 """By kind, of stores behind a network that was trained again: training magnifies the last bit of a sum."""

@@ -211,7 +211,7 @@ def _run_export(arguments: argparse.Namespace) -> int:
 
 
 def _declare_cycler(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("log", metavar="FILE", help="BioLogic .mpt or .mpr, or CSV")
+    parser.add_argument("log", metavar="FILE", help="BioLogic .mpt, or CSV")
     parser.add_argument("--maker", default="plain", help="arbin, neware, or plain (%(default)s)")
     parser.add_argument(
         "--column", action="append", default=[], metavar="QUANTITY=NAME", help="time, voltage, current, cycle"
@@ -316,10 +316,38 @@ def _run_reproduce(arguments: argparse.Namespace) -> int:
     return reproduce(arguments.results, arguments.out, raw=arguments.raw, cores=arguments.cores)
 
 
+def _declare_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("raw_folder", nargs="?", type=Path, metavar="RAW_FOLDER", help="raw.root of the configuration")
+    _declare_beamtime(parser)
+    _declare_cores(parser)
+    parser.add_argument("--workflow-profile", default="default", metavar="NAME", help="as for snakemake (%(default)s)")
+    seconds = _number(float, 0)
+    parser.add_argument("--interval", type=seconds, default=15, metavar="S", help="time between looks (%(default)s s)")
+    parser.add_argument(
+        "--settle", type=seconds, default=30, metavar="S", help="time that files must stay unchanged (%(default)s s)"
+    )
+    parser.add_argument("--once", action="store_true", help="process what is whole now, then end")
+
+
+def _run_watch(arguments: argparse.Namespace) -> int:
+    from .logbook import shown
+    from .watch import Watch, check_root, watch
+
+    check_root(arguments.config, arguments.directory, arguments.raw_folder)
+    watched = Watch(
+        arguments.config, arguments.directory, arguments.settle, arguments.cores, arguments.workflow_profile
+    )
+    with shown(arguments.directory / "logs" / "watch.log"):
+        watch(watched, interval_s=arguments.interval, once=arguments.once)
+    counts = {"done": watched.done, "failed": watched.failed, "not whole": watched.waiting}
+    print("; ".join(f"{state}: {', '.join(sorted(scans)) or 'none'}" for state, scans in counts.items()))
+    return 1 if watched.failed else 0
+
+
 def _declare_beamtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default="config/config.yaml", metavar="CONFIG", help="(%(default)s)")
     parser.add_argument(
-        "-d", "--directory", type=Path, default=".", metavar="FOLDER", help="working folder, as for snakemake"
+        "-d", "--directory", type=Path, default=Path(), metavar="FOLDER", help="working folder, as for snakemake"
     )
 
 
@@ -349,6 +377,7 @@ COMMANDS = {
     ),
     "verify": Command("Compare stores with their manifests, value by value.", _declare_verify, _run_verify),
     "view": Command("Look at a beamtime in the browser, on this machine only.", _declare_view, _run_view),
+    "watch": Command("Process scans as they are measured, until Ctrl-C.", _declare_watch, _run_watch),
     "why": Command("Say what would run again, and because of which setting.", _declare_why, _run_why),
 }
 """Every subcommand by its name."""

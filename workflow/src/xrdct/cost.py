@@ -23,7 +23,7 @@ STARTS_S = {
     "map_windows": 0.44,
     "fit": 1.68,
     "denoise": 2.14,
-    "pqnet": 2.69,
+    "pqnet_infer": 2.69,
     "gather_beamtime": 1.19,
 }
 """CPU seconds until a job's script is imported, measured once each on a shared core of an AMD EPYC. A rule whose cost
@@ -38,7 +38,7 @@ SIZES = {
     "map_windows": "voxel_bins",
     "fit": "voxel_bins",
     "denoise": "voxel_bins",
-    "pqnet": "voxel_bins",
+    "pqnet_infer": "voxel_bins",
     "gather_beamtime": "voxels",
 }
 """What a rule's seconds grow with; a rule that is not named costs the same for every scan, however large."""
@@ -133,10 +133,9 @@ def rule_rates(times: dict[str, dict[str, float]], size: Size) -> dict[str, dict
         Of the beamtime that was measured.
     """
     rates: dict[str, dict[str, float]] = {}
-    for name, time in times.items():
-        if name.endswith("_series"):  # grows with the series, not with the scans
+    for rule, time in times.items():
+        if rule.endswith("_series"):  # grows with the series, not with the scans
             continue
-        rule = "pqnet" if name.startswith("pqnet_") and name not in ONCE else name  # its files carry the stage
         start = min(STARTS_S.get(rule, 0.0), time["cpu_s"] / time["jobs"])
         computing = time["cpu_s"] - start * time["jobs"]
         units = getattr(size, SIZES[rule]) if rule in SIZES else 1 if rule in ONCE else size.scans
@@ -167,7 +166,7 @@ def not_measured(config: Config, rates: dict) -> list[str]:
         "fit": "fit" in config.map_sources() or config.absorption.correct,
         "correct_absorption": config.absorption.correct,
         "denoise": config.denoise.apply,
-        "pqnet": "pqnet" in config.map_sources(),
+        "pqnet_infer": "pqnet" in config.map_sources(),
         "refine_dlsr": config.reconstruct.parallax == "dlsr",
         "fit_series": config.series.table is not None,
     }
@@ -182,10 +181,11 @@ def _runs(name: str, config: Config) -> bool:
         return config.absorption.correct
     if "denoise" in name:
         return config.denoise.apply
-    if name == "draw_pqnet":
+    if name == "draw_pqnet":  # beside the fit
         return config.maps.source == "all"
     if "pqnet" in name:
-        return "pqnet" in config.map_sources()
+        series = config.series.table is not None and config.series.source != "fit"
+        return "pqnet" in config.map_sources() or (series and name in ONCE)  # a series needs the networks
     if "dlsr" in name:
         return config.reconstruct.parallax == "dlsr"
     return config.fit.chosen() is not None if name == "draw_fit" else True

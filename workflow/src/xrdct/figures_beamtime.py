@@ -180,6 +180,32 @@ def draw_regions(tree: xr.DataTree, *, colormap: str) -> Figure:
     return figure
 
 
+def draw_region(
+    tree: xr.DataTree, mask: np.ndarray, found: dict[str, np.ndarray], *, scan: str, phase: str, quantity: str
+) -> Figure:
+    """A region over one map, and that map's mean in it against voltage with its standard error.
+
+    Parameters
+    ----------
+    mask
+        (y, x) on the common grid.
+    found
+        mean and se of the quantity by scan, as `evolution.evolve` gives them.
+    """
+    figure, (shown, axis) = new_figure(9.5, 4.2, columns=2, widths=(1, 1.2))
+    image = tree["scans"][scan].to_dataset()[quantity].sel(phase=phase)
+    unit = image.attrs["units"].replace("angstrom", "Å")
+    label = quantity if unit == "1" else f"{quantity} ({unit})"
+    draw_map(figure, shown, image, "viridis", limits=_limits([image], None), label=label)
+    shown.contour(image.x.values, image.y.values, mask, levels=[0.5], colors=[colour(1)], linewidths=1.5)
+    shown.set_title(f"{scan}: {phase}, {int(mask.sum())} voxels", fontsize=9)
+    places, name, ticks = _abscissa(tree)
+    axis.errorbar(places, found["mean"], np.nan_to_num(found["se"]), color=colour(0), marker="o", ms=4, lw=1, capsize=3)
+    axis.ticklabel_format(axis="y", useOffset=False)
+    _label(axis, ticks, x=name, y=f"{phase}: {label}")
+    return figure
+
+
 def draw_unrolled(
     total: xr.DataArray,
     line: tuple[np.ndarray, np.ndarray],

@@ -50,6 +50,27 @@ def logbook(path: str | Path) -> Iterator[None]:
             handler.close()
 
 
+@contextmanager
+def shown(path: str | Path) -> Iterator[None]:
+    """Send this package's log to the terminal, with the time, and to the end of `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handlers = [logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler(sys.stdout)]
+    logger = logging.getLogger("xrdct")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
 def progress(label: str, unit: str):
     """A wrapper for an iterable that shows a bar after two seconds; once in 15 s where nobody watches."""
     often = 0.5 if sys.stderr.isatty() else 15.0

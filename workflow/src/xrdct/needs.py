@@ -20,10 +20,23 @@ MEMORY = {
     "fit": (3000, 4, 10),
     "correct_absorption": (3000, 10, 12),
     "denoise": (8000, 6, 10),
+    "pqnet_infer": (6000, 4, 8),
+    "refine_dlsr": (4000, 10, 6),
     "series": (3000, 14, 0),
 }
 PER_THREAD = {"integrate": 50, "series": 50}
 """MiB of the frames that each worker holds (`integration.BYTES_PER_TASK`)."""
+
+OF_VALUES = {
+    # rule: MiB whatever the size, times an array of float32
+    "pqnet_library": (4000, 6),
+    "pqnet_train": (4000, 6),
+    "pqnet_join": (4000, 12),
+    "gather_beamtime": (3000, 12),
+}
+"""Of rules whose size is not that of a scan: patterns times bins of a library, voxels times quantities of all maps."""
+MAPPED = 11
+"""Quantities that a fit maps for every phase: `io.store.FORMS`."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +68,15 @@ def memory_mib(rule: str, extent: Extent, *, threads: int = 1) -> int:
     base, of_sinogram, of_volume = MEMORY[rule]
     scan = of_sinogram * extent.sinogram_mib + of_volume * extent.volume_mib
     return round(base + PER_THREAD.get(rule, 0) * threads + scan)
+
+
+def memory_of_values(rule: str, n_values: int) -> int:
+    """Memory in MiB of a job of a rule that holds so many values."""
+    base, times = OF_VALUES[rule]
+    return round(base + times * n_values * 4 / MIB)
+
+
+def values_of_maps(rows: Sequence[Subset], n_phases: int) -> int:
+    """Values in the maps of all scans of a table."""
+    voxels = {row.scan: row.n_positions**2 for row in rows}
+    return sum(voxels.values()) * n_phases * MAPPED

@@ -58,6 +58,7 @@ def record_run(
         of each).
     """
     small = [config.calibrate.frame, config.calibrate.poni, config.detector.mask, config.denoise.model]
+    small += sorted({row.log for row in series if row.log})
     files = {name: raw_path(config.raw.root, name) for name in small if name is not None}
     return versions() | {
         "machine": machine(),

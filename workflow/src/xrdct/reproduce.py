@@ -22,6 +22,7 @@ from .machine import gpus, machine
 from .provenance import file_sha256, files_fingerprint
 from .record import versions
 from .scans import Subset, write_scans
+from .series import SeriesRow, write_series
 from .snakemake_call import snakemake_command, snakemake_environment
 
 
@@ -47,6 +48,13 @@ class Run:
     """Its working folder."""
     config: Config
     rows: tuple[Subset, ...]
+    series: tuple[SeriesRow, ...]
+
+    @property
+    def frames(self) -> dict[str, Subset | SeriesRow]:
+        """Rows of either table by the store of their patterns."""
+        scans = {f"results/{row.scan}/integrate/{row.subset}/patterns.zarr": row for row in self.rows}
+        return scans | {f"results/series/{row.series}/patterns.zarr": row for row in self.series}
 
     @property
     def raw(self) -> Path:
@@ -68,12 +76,13 @@ def read_run(results: str | Path) -> Run:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         rows = tuple(Subset.model_validate(row) for row in record["table"])
+        series = tuple(SeriesRow.model_validate(row) for row in record.get("series", ()))
         settings = record["configuration"]
     except FileNotFoundError:
         raise StoreError(f"{path}: no such file; it is written when a run has finished") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: not the record of a run ({error})") from None
-    return Run(record, Path(results).resolve().parent, validate(settings, origin=str(path)), rows)
+    return Run(record, Path(results).resolve().parent, validate(settings, origin=str(path)), rows, series)
 
 
 def changed_raw_files(run: Run, raw: Path) -> list[str]:
@@ -85,8 +94,8 @@ def changed_raw_files(run: Run, raw: Path) -> list[str]:
             problems.append(f"{path}: no such file")
         elif file_sha256(path) != recorded:
             problems.append(f"{path}: is not the file that was used (sha256 {recorded[:16]}…)")
-    for row in run.rows:
-        stored = run.record["stores"].get(f"results/{row.scan}/integrate/{row.subset}/patterns.zarr", {})
+    for store, row in run.frames.items():
+        stored = run.record["stores"].get(store, {})
         if "frames" not in stored.get("inputs", {}):
             continue
         try:
@@ -112,7 +121,7 @@ def other_circumstances(record: dict, *, cores: int) -> list[str]:
 
 
 def prepare(run: Run, out: Path, raw: Path) -> Path:
-    """Write configuration and table of a run into a folder; the configuration's path.
+    """Write configuration and tables of a run into a folder; the configuration's path.
 
     Small files that the settings name relative to the working folder come along. Networks are trained anew, and not
     taken from a cache.
@@ -124,6 +133,8 @@ def prepare(run: Run, out: Path, raw: Path) -> Path:
     """
     settings = json.loads(json.dumps(run.record["configuration"]))
     settings["scans"], settings["raw"]["root"] = "scans.tsv", str(raw.resolve())
+    if run.series:
+        settings["series"]["table"] = "series.tsv"
     if "pqnet" in settings:
         settings["pqnet"]["cache"] = None
     config, text = out / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
@@ -135,6 +146,8 @@ def prepare(run: Run, out: Path, raw: Path) -> Path:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run.folder / name, out / name)
     write_scans(out / "scans.tsv", list(run.rows))
+    if run.series:
+        write_series(out / "series.tsv", list(run.series))
     config.write_text(text, encoding="utf-8")
     return config
 
@@ -187,7 +200,9 @@ def compare(run: Run, out: Path, *, exact: bool) -> Iterator[Reproduced]:
 def tolerance_of(store: str, kind: str, config: Config) -> Tolerance:
     """How near a store of a kind has to come, by whether a network stands before it."""
     after_denoising = ("denoised" in store or kind in ("maps", TREE)) and config.denoise.apply
-    learned = (after_denoising and config.denoise.model is None) or "/pqnet/" in store
+    by_networks = "/pqnet/" in store or (kind == "series" and config.series.source != "fit")
+    by_networks = by_networks or (kind == TREE and config.map_source() != "fit")
+    learned = (after_denoising and config.denoise.model is None) or by_networks
     return LEARNED[kind] if learned and kind in LEARNED else TOLERANCES[kind]
 
 

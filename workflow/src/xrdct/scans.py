@@ -8,7 +8,7 @@ from pydantic import Field
 
 from .config import PlainName, Section
 from .errors import TableError
-from .table import parse_rows
+from .table import format_rows, parse_rows
 
 
 class Subset(Section):
@@ -83,11 +83,7 @@ def write_scans(path: str | Path, rows: list[Subset]) -> None:
 
 def format_scans(rows: list[Subset], *, notes: Sequence[str] = ()) -> str:
     """The text of a table; `notes` stand above the rows as comment lines."""
-    columns = list(Subset.model_fields)
-    lines = [f"# {line}" for note in notes for line in note.splitlines()]
-    lines.append("\t".join(columns))
-    lines += ["\t".join(_cell(getattr(row, c)) for c in columns) for row in rows]
-    return "\n".join(lines) + "\n"
+    return format_rows(rows, Subset, notes=notes)
 
 
 def scan_names(rows: list[Subset]) -> list[str]:
@@ -134,9 +130,3 @@ def _cross_problems(rows: list[tuple[int, Subset]], path: Path) -> list[str]:
                 if getattr(row, column) != first
             ]
     return problems
-
-
-def _cell(value) -> str:
-    if value is None:
-        return ""
-    return repr(value) if isinstance(value, float) else str(value)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from .config import PlainName, Section
 from .errors import TableError
-from .table import parse_rows
+from .table import format_rows, parse_rows
 
 
 class SeriesRow(Section):
@@ -47,6 +47,11 @@ def read_series(path: str | Path) -> list[SeriesRow]:
     if problems:
         raise TableError("\n".join(problems))
     return [row for _, row in numbered]
+
+
+def write_series(path: str | Path, rows: list[SeriesRow]) -> None:
+    """Write rows as a table that `read_series` reads back."""
+    Path(path).write_text(format_rows(rows, SeriesRow), encoding="utf-8")
 
 
 def parse_series(path: str | Path) -> tuple[list[tuple[int, SeriesRow]], list[str]]:

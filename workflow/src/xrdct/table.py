@@ -1,6 +1,7 @@
 """Tab-separated tables with a header: every row checked against its model, every problem named with its line."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,6 +56,21 @@ def parse_rows(path: str | Path, model: type[Row], *, hint: str = "") -> tuple[l
         except TableError as error:
             problems.append(f"{path}: line {number}: {error}")
     return rows, problems
+
+
+def format_rows(rows: Sequence[Row], model: type[Row], *, notes: Sequence[str] = ()) -> str:
+    """The text of a table that `parse_rows` reads back; `notes` stand above the rows as comment lines."""
+    columns = list(model.model_fields)
+    lines = [f"# {line}" for note in notes for line in note.splitlines()]
+    lines.append("\t".join(columns))
+    lines += ["\t".join(_cell(getattr(row, c)) for c in columns) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _header_problems(header: list[str], model: type[Section], path: Path) -> list[str]:

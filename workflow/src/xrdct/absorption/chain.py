@@ -27,6 +27,8 @@ class Matter:
     """µ of what fills the volume between the phases, 1/mm."""
     fill_from: float = 0.05
     """Voxels with less than this volume of phases hold no fill: holes and air."""
+    extra: np.ndarray | float = 0.0
+    """µ of what is known to be there besides, 1/mm, (y, x)."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class Attenuation:
             self.factor = self._from_wall(scales) if self.transmitted is None else self._from_transmission(contents)
             log.info("%s", self.factor)
         fill = self._fill(contents, self.factor.value)
-        mu = mu_map(contents, self.matter.pure, self.factor.value, fill=fill) * (1 - self._wall)
+        mu = mu_map(contents, self.matter.pure, self.factor.value, fill=fill, extra=self.matter.extra)
+        mu *= 1 - self._wall
         return mu + self._wall * (self.matter.pure[self.casing[0]] if self.casing else 0.0)
 
     def contents(self, scales: np.ndarray) -> np.ndarray:
@@ -140,7 +143,7 @@ class Attenuation:
         total = contents.sum(axis=0)
         full = np.quantile(total[total > 0], 0.95) if (total > 0).any() else 1.0
         fill = matter.fill * (total >= matter.fill_from * full)
-        fixed = fill * (1 - self._wall)
+        fixed = (fill + matter.extra) * (1 - self._wall)
         if self.casing:
             fixed = fixed + matter.pure[self.casing[0]] * self._wall
         weakened = np.tensordot(matter.pure, contents, axes=1) - fill * total

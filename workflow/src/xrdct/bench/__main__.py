@@ -11,14 +11,17 @@ from .marks import page, summary, table, write_summary
 REPOSITORY = Path(__file__).resolve().parents[4]
 BENCHES = {
     "absorption": "absorption",
+    "after-maps": "after_maps",
     "assembly": "assembly",
     "denoise": "denoise",
     "first-way": "first_way",
     "fit": "fit",
     "insitu": "insitu",
     "integration": "integration",
+    "operando": "operando",
     "parallax": "parallax",
     "pqnet": "pqnet",
+    "pqnet-presets": "pqnet_presets",
     "reconstruction": "reconstruction",
     "twin": "twin",
 }

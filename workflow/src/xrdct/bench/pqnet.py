@@ -38,9 +38,9 @@ PROFILE = InstrumentProfile(
     u=0.105, v=0.0, w=0.0002, eta0=0.1, eta1=0.0, two_theta_range=(1.0, 5.0), wavelength=0.1305, q_step=PIXEL / 2,
     trim=0.2, lines=(),
 )  # fmt: skip
-ANSWERED = {"nca-8": ("NCA",), "nca-13": (), "lixc-6": (), "lixc-4": ()}
+ANSWERED = {"nca-8": ("NCA",), "nca-13": (), "lixc-6": (), "lixc-4": (), "nmc532-charged": (), "nmc532-discharged": ()}
 """Phases that the networks of a preset answer for; all if empty, as in the paper."""
-EPOCHS, MEMBERS, TESTS = 75, 2, 6000
+EPOCHS, MEMBERS, TESTS, HELD_OUT = 75, 2, 10_000, 60_000
 FITTED = 2000
 """Test patterns that the full fit and the bound are computed for."""
 VOXELS = 405_769
@@ -66,7 +66,7 @@ def measure(
             reported(f"{preset}: training of one member on {epochs * 20_000:,} patterns, CPU time", seconds, "s")
         )
         ensemble = make_ensemble(
-            task.model, task.recipe, task.noise, task.scaling, networks, patterns=30_000, alarms=0.05, seed=0
+            task.model, task.recipe, task.noise, task.scaling, networks, patterns=HELD_OUT, alarms=0.05, seed=0
         )
         for number, dose in enumerate(DOSES):
             marks += dose_marks(preset, task, ensemble, dose, n=tests, seed=number)
@@ -108,7 +108,8 @@ def dose_marks(preset: str, task: Task, ensemble: Ensemble, dose: float, *, n: i
     )
     prediction = ensemble.predict(held_out.patterns)
     refined = refine(task.model, held_out.patterns, task.scaling.targets, prediction.values)
-    marks = coverage_marks(preset, task, held_out, prediction, refined, dose)
+    calibrated = ensemble.calibrated_steps(refined, prediction.level)
+    marks = coverage_marks(preset, task, held_out, prediction, calibrated, dose)
     local = largest_residual(task.model, held_out.patterns, refined)
     alarm = 1 - is_in_range(ensemble, task.model, prediction, refined, local).mean()
     marks.append(reported(f"{preset}, dose {dose:g}: ordinary patterns called out of range", 100 * alarm, "%"))

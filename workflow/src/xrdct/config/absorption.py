@@ -27,6 +27,29 @@ class Fill(Section):
     """Voxels with a smaller volume fraction of crystals are empty: holes, and the air around the sample."""
 
 
+class Extra(Section):
+    """Matter of a known amount in a disc or ring, which no phase shows: a liquid in a hole, a sleeve, a glue."""
+
+    formula: str
+    """Chemical formula, such as C3H4O3."""
+    density: Positive
+    """g/cm³."""
+    volume: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Its share of the volume there."""
+    radius_mm: tuple[Annotated[float, Field(ge=0)], Positive]
+    """Inner and outer radius, mm; from 0 for a disc."""
+    x_mm: float = 0.0
+    """Centre, mm from the rotation axis."""
+    y_mm: float = 0.0
+    """Centre, mm from the rotation axis."""
+
+    @model_validator(mode="after")
+    def _is_a_ring(self):
+        if self.radius_mm[0] >= self.radius_mm[1]:
+            raise ValueError(f"radius_mm: the inner radius must be below the outer one, found {self.radius_mm} mm")
+        return self
+
+
 class Absorption(Section):
     """Attenuation map from the first fit, and the sinogram corrected with it."""
 
@@ -42,6 +65,8 @@ class Absorption(Section):
     """The casing; it is drawn into the attenuation map. null: there is none."""
     fill: Fill | None = None
     """Matter between the crystals; null: none."""
+    extra: tuple[Extra, ...] = ()
+    """Matter that is added to all this in given places. Not inside the casing's wall, which is drawn as dense."""
     max_passes: Annotated[int, Field(ge=1, le=50)] = 8
     """Passes at most, where the transmission was not measured; two or three do."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01

@@ -33,7 +33,8 @@ class Denoise(Section):
     """A network (`network.pt`) that another scan was trained to, relative to `raw.root`: used as it is, without
     training. null: trained on this scan."""
     joint: bool = False
-    """true: a low-rank method over all channels takes part in the choice. Gains most, and pulls local lattice
-    parameters towards the common one: only where that is known not to matter."""
+    """true: a low-rank method over all channels takes part in the choice. Gains most, and leans most on the guard that
+    puts rare phases and displaced peaks back. Whatever is chosen is tried on every scan with planted grains and a
+    planted shift, and refused where it erases or bends them; the log and the volume's `gates` say what was left."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of every random choice."""

@@ -22,10 +22,10 @@ SPOT, REGION = 0.7, 2.0
 filtered back-projection falls faster with averaging than that of independent pixels."""
 OWN = 1.5
 """Standard deviations that a voxel beside a spot must lack itself to be put back too."""
-SURROUNDINGS, PLAIN, RARE = 4.0, 6.5, 0.003
-"""A spot that rises by `PLAIN` standard deviations above its surroundings (a Gaussian of so many pixels), as less than
-this share of the voxels do in its channel, is real: half the threshold then says that the method has lost some of it.
-A network that leaves half of a rare phase would pass the threshold unseen."""
+SURROUNDINGS, PLAIN, RARE, FEW = 4.0, 6.5, 0.003, 20
+"""A spot that rises by `PLAIN` standard deviations above its surroundings (a Gaussian of so many pixels), as at most
+the share `RARE` of the voxels do in its channel (or so few of them), is real: half the threshold then says that the
+method has lost some of it. A network that leaves half of a rare phase would pass the threshold unseen."""
 PEAK = np.array([0.25, 0.7, 1.0, 0.7, 0.25])
 """A peak of 2.9 channels FWHM along q, which the guard looks for."""
 BLOCK, HALO = 32, REACH + 4 * (PEAK.size // 2)
@@ -107,7 +107,7 @@ def find_spots(whole, missing, parts, noise, threshold: float) -> np.ndarray:
     averaged = _noise(_averaged(parts, SPOT))
     together = significance(_averaged(missing, SPOT), averaged)
     plain = significance(_averaged(whole, SPOT) - _averaged(whole, SURROUNDINGS), averaged) > PLAIN
-    rare = plain & (plain.mean(axis=(1, 2), keepdims=True) < RARE)
+    rare = plain & (plain.sum(axis=(1, 2), keepdims=True) <= max(FEW, RARE * plain[0].size))
     lost = (together > threshold) | (rare & (together > threshold / 2))
     return (alone > threshold) | (maximum_filter(lost, (1, 3, 3)) & (alone > OWN))
 

@@ -3,7 +3,7 @@
 What comes out belongs under the `guard`: averaging loses a grain of a few voxels without a word from held-out data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,15 @@ class Denoised:
 
 
 def denoise_best(
-    parts, scales: Scales, inside: np.ndarray, *, network: UNet | None = None, projected=None, turns: int = 4
+    parts,
+    scales: Scales,
+    inside: np.ndarray,
+    *,
+    network: UNet | None = None,
+    projected=None,
+    turns: int = 4,
+    channels: Iterable[int] | None = None,
+    without: Collection[str] = (),
 ) -> Iterator[Denoised]:
     """Denoise channel by channel, each with the method that does best on its held-out parts.
 
@@ -52,15 +60,27 @@ def denoise_best(
         `low_rank.project_leave_one_out` of the parts; None: without the joint method.
     turns
         Quarter turns that the network averages over.
+    channels
+        Which ones; None: all.
+    without
+        Methods that are not to be chosen ('none' always can be).
     """
-    for channel in range(len(parts)):
+    given = {"network": network, "turns": turns, "without": without}
+    for channel in range(len(parts)) if channels is None else channels:
         own = None if projected is None else np.asarray(projected[channel])
-        values = np.asarray(parts[channel])
-        yield denoise_channel(values, scales, inside, channel, network=network, projected=own, turns=turns)
+        yield denoise_channel(np.asarray(parts[channel]), scales, inside, channel, projected=own, **given)
 
 
 def denoise_channel(
-    values: np.ndarray, scales: Scales, inside: np.ndarray, channel: int, *, network=None, projected=None, turns=4
+    values: np.ndarray,
+    scales: Scales,
+    inside: np.ndarray,
+    channel: int,
+    *,
+    network=None,
+    projected=None,
+    turns=4,
+    without=(),
 ) -> Denoised:
     """One channel of `denoise_best`: its parts and their projections of shape (K, n, n)."""
     if channel not in scales.usable:
@@ -68,7 +88,8 @@ def denoise_channel(
     candidates = candidates_of(values, scales, inside, channel, network=network, turns=turns)
     if projected is not None:
         candidates["joint"] = blend_channel(values, projected, inside)
-    method, errors = choose(candidates, values, inside)
+    allowed = {name: found for name, found in candidates.items() if name == "none" or name not in without}
+    method, errors = choose(allowed, values, inside)
     found = candidates[method]
     return Denoised(channel, found.mean(axis=0), spread(found), method, errors)
 

@@ -47,6 +47,24 @@ class Schedule:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Speed:
+    """What makes training faster where the device is made for it."""
+
+    mixed: bool
+    """Whether convolutions run in bfloat16; loss, weights and optimiser stay in float32."""
+    backend: str | None
+    """Of `torch.compile`; None: the network runs as it is."""
+
+
+def speed_on(device: torch.device) -> Speed:
+    """Both on a GPU, none on a CPU, where bfloat16 is slow and compiling takes longer than it saves.
+
+    What cannot be compiled (no compiler on the machine) runs as it is.
+    """
+    return Speed(mixed=True, backend="inductor") if device.type == "cuda" else Speed(mixed=False, backend=None)
+
+
 def paper_schedule(n_parts: int, *, first: bool, seed: int = 0) -> Schedule:
     """The NCA paper's for one channel: MAE, Adam at 1e-3, batch 1; an epoch is every pair of the channel once."""
     epoch = n_parts - 1  # one pair is held out
@@ -79,11 +97,26 @@ class Training:
         Length, loss, seed.
     channels
         The channels to train on; None: all that are usable.
+    speed
+        None: `speed_on` the network's device.
     """
 
-    def __init__(self, network: UNet, parts, scales: Scales, inside: np.ndarray, schedule: Schedule, channels=None):
+    def __init__(
+        self,
+        network: UNet,
+        parts,
+        scales: Scales,
+        inside: np.ndarray,
+        schedule: Schedule,
+        channels=None,
+        *,
+        speed: Speed | None = None,
+    ):
         self.network, self.parts, self.scales, self.schedule = network, parts, scales, schedule
         self.device = next(network.parameters()).device
+        self.speed = speed or speed_on(self.device)
+        # The same weights under another name: `network` keeps the names that checkpoints have.
+        self._fast = torch.compile(network, backend=self.speed.backend) if self.speed.backend else network
         self.channels = scales.usable if channels is None else np.asarray(channels)
         self.trained_on, self.checked_on = hold_out(self.channels, parts.shape[1], schedule)
         self.optimiser = torch.optim.Adam(network.parameters(), schedule.learning_rate)
@@ -161,12 +194,18 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.learning_rate * _slowed(self.step / self.schedule.steps, self.schedule.decay)
         self.optimiser.zero_grad()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            found = self.network(noisy)
+        found = self._forward(noisy)
         loss = LOSSES[self.schedule.loss](found.float() * disc, target * disc)
         loss.backward()
         self.optimiser.step()
         return float(loss.detach())
+
+    def _forward(self, noisy: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.speed.mixed):
+            if self._fast is self.network:
+                return self.network(noisy)
+            with torch._dynamo.config.patch(suppress_errors=True):
+                return self._fast(noisy)
 
     def _check(self, training_loss: float) -> None:
         loss = self.held_out_loss()

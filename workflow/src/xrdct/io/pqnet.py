@@ -16,7 +16,7 @@ from ..pqnet.novelty import Components, Threshold
 from ..pqnet.scaling import Scaling
 from .store import git_revision, replaced_when_whole
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files' form; a reader refuses another one."""
 TRAINING, MEMBER, ENSEMBLE = "pqnet training", "pqnet member", "pqnet ensemble"
 SAME_BIN = 1e-3
@@ -101,6 +101,7 @@ def read_ensemble(
         Scaling(**{**vars(scaling), "targets": tuple(map(tuple, scaling.targets))}),
         _unpacked(Components, content["components"]),
         _unpacked(Calibration, content["calibration"]),
+        _unpacked(Calibration, content["steps"]),
         _unpacked(Threshold, content["residual"]),
         _unpacked(Threshold, content["deviance"]),
         _unpacked(Threshold, content["local"]),

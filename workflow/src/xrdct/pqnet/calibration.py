@@ -1,8 +1,10 @@
 """Error bars that hold at every noise level, for weak phases and for strong ones.
 
-A raw error bar (spread of the ensemble and width of its members) is multiplied by the factor that made 68.3 % of
-held-out patterns of the same noise level and strength fall inside. One factor for a mixture of doses would be right for
-the mixture and wrong at every dose.
+A raw error bar (spread of the ensemble and width of its members, or a standard error of the two steps) is multiplied
+by the factor that made 68.3 % of held-out patterns of the same noise level and signal fall inside. One factor for a
+mixture of doses would be right for the mixture and wrong at every dose; one for all signals would be wrong for weak
+phases, whose scales end at 0 and whose cells end at their limits. The signal is the scale over its own raw error bar: a
+class of weak phases is then a narrow one at every dose.
 """
 
 from dataclasses import dataclass
@@ -11,8 +13,10 @@ import numpy as np
 
 COVERED = 0.6827
 """Share of a normal distribution within one standard deviation."""
-LEVELS, STRENGTHS = 8, 4
-"""Classes of noise level, and of the strength of the phase within each: equally many held-out patterns in each."""
+LEVELS, SIGNALS = 6, 10
+"""Classes of noise level, and at most of the phase's signal within each: equally many held-out patterns in each."""
+ENOUGH = 150
+"""Patterns that a class needs: its factor is then known to about 5 %."""
 
 
 @dataclass(frozen=True)
@@ -21,31 +25,31 @@ class Calibration:
 
     log_levels: np.ndarray
     """Middles of the classes of noise level, natural logarithm, ascending, shape (LEVELS,)."""
-    strengths: np.ndarray
-    """Middles of the classes of strength, shape (n_targets, LEVELS, STRENGTHS)."""
+    signals: np.ndarray
+    """Middles of the classes of signal, shape (n_targets, LEVELS, n_signals)."""
     factors: np.ndarray
     """Same shape."""
 
-    def factor(self, target: int, level: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    def factor(self, target: int, level: np.ndarray, signal: np.ndarray) -> np.ndarray:
         """Factors for patterns, shape (n_patterns,): linear between the middles, constant beyond the last ones."""
         position = np.interp(np.log(level), self.log_levels, np.arange(len(self.log_levels)))
         below = np.minimum(position.astype(int), len(self.log_levels) - 2)
         share = position - below
         found = [
-            np.interp(strength, self.strengths[target, k], self.factors[target, k]) for k in range(len(self.log_levels))
+            np.interp(signal, self.signals[target, k], self.factors[target, k]) for k in range(len(self.log_levels))
         ]
-        rows = np.arange(len(strength))
+        rows = np.arange(len(signal))
         found = np.stack(found)
         return (1 - share) * found[below, rows] + share * found[below + 1, rows]
 
-    def calibrated(self, raw: np.ndarray, level: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+    def calibrated(self, raw: np.ndarray, level: np.ndarray, signals: np.ndarray) -> np.ndarray:
         """Error bars from raw ones; all but `level` (n_patterns,) of shape (n_patterns, n_targets)."""
-        factors = [self.factor(t, level, strengths[:, t]) for t in range(raw.shape[1])]
+        factors = [self.factor(t, level, signals[:, t]) for t in range(raw.shape[1])]
         return raw * np.stack(factors, axis=1)
 
 
 def calibrate(
-    errors: np.ndarray, raw: np.ndarray, level: np.ndarray, strengths: np.ndarray, counts: np.ndarray
+    errors: np.ndarray, raw: np.ndarray, level: np.ndarray, signals: np.ndarray, counts: np.ndarray
 ) -> Calibration:
     """Find the factors from patterns that no network was trained on.
 
@@ -54,27 +58,29 @@ def calibrate(
     errors
         Answer − truth, shape (n_patterns, n_targets).
     raw
-        Raw error bars, same shape.
+        Raw error bars, same shape; NaN where there is none.
     level
         Noise level of each pattern, shape (n_patterns,).
-    strengths
-        What is known of the strength of each target's phase, same shape as `errors`: see `Ensemble`.
+    signals
+        Scale of each target's phase over its raw error bar, same shape as `errors`.
     counts
         Which patterns count for a target (its phase is there), same shape, bool.
     """
     n_targets = errors.shape[1]
+    counts = counts & np.isfinite(raw)
+    n_signals = int(np.clip(counts.sum(axis=0).min() // (LEVELS * ENOUGH), 2, SIGNALS))
     edges = np.quantile(np.log(level), np.linspace(0, 1, LEVELS + 1))
     edges[0], edges[-1] = -np.inf, np.inf
     of_level = np.digitize(np.log(level), edges[1:-1])
     middles = np.array([np.median(np.log(level)[of_level == k]) for k in range(LEVELS)])
-    shape = (n_targets, LEVELS, STRENGTHS)
+    shape = (n_targets, LEVELS, n_signals)
     at, factors = np.empty(shape), np.empty(shape)
     for t in range(n_targets):
         for k in range(LEVELS):
             chosen = np.flatnonzero((of_level == k) & counts[:, t])
-            order = chosen[np.argsort(strengths[chosen, t], kind="stable")]
-            for s, part in enumerate(np.array_split(order, STRENGTHS)):
-                at[t, k, s] = np.median(strengths[part, t])
+            order = chosen[np.argsort(signals[chosen, t], kind="stable")]
+            for s, part in enumerate(np.array_split(order, n_signals)):
+                at[t, k, s] = np.median(signals[part, t])
                 factors[t, k, s] = np.quantile(np.abs(errors[part, t]) / raw[part, t], COVERED)
     return Calibration(middles, at, factors)
 

@@ -1,13 +1,14 @@
 """Several networks and all that makes their answer one to be trusted: error bars, and a warning where none is due."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..fit.model import PatternModel
+from ..fit.solve import FitResult
 from .calibration import Calibration, calibrate
 from .library import Recipe, draw_library
 from .network import LOG_WIDTHS
@@ -22,8 +23,8 @@ BATCH = 16_384
 """Patterns that go through a network together."""
 MARGIN = 1.6
 """Calibration and thresholds go beyond the training's doses by this factor, so that they still hold at its ends."""
-REFINED = 8000
-"""Held-out patterns, at most, that the threshold of the two steps' deviance is found on."""
+REFINED = 60_000
+"""Held-out patterns, at most, that the two steps are calibrated on, and the threshold of their deviance."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class Ensemble:
     scaling: Scaling
     components: Components
     calibration: Calibration
+    """Of the networks' error bars."""
+    steps: Calibration
+    """Of the standard errors of the two steps of `refine`."""
     residual: Threshold
     """Of `Components.scores`."""
     deviance: Threshold
@@ -66,21 +70,29 @@ class Ensemble:
         mean = np.maximum(patterns.mean(axis=1, dtype=float), 1e-30)
         values, spread, width = self.raw_answers(patterns, level, mean)
         raw = np.sqrt(spread**2 + width**2)
-        strengths = self.strengths(values, mean)
+        signals = self.signals(values, raw)
         scores = self.components.scores(patterns, patterns if variance is None else variance)
         found = np.where(self.scaling.is_scale, np.maximum(values, 0), values)
         return Prediction(
             found,
-            self.calibration.calibrated(raw, level, strengths),
+            self.calibration.calibrated(raw, level, signals),
             spread,
             width,
             level,
             self.residual.exceeded(scores, level),
         )
 
-    def strengths(self, values: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """Scale of each target's owner relative to full and mean, shape (n_patterns, n_targets)."""
-        return values[:, self.scaling.owners] / (self.scaling.full * mean[:, None])
+    def calibrated_steps(self, refined: FitResult, level: np.ndarray) -> FitResult:
+        """The two steps with calibrated errors of what the networks answer for; `level` (n_patterns,)."""
+        places, errors = self.scaling.places, refined.errors.copy()
+        signals = self.signals(refined.parameters[:, places], errors[:, places])
+        errors[:, places] = self.steps.calibrated(errors[:, places], level, signals)
+        return replace(refined, errors=errors)
+
+    def signals(self, values: np.ndarray, raw: np.ndarray) -> np.ndarray:
+        """Scale of each target's owner over its raw error bar, 0 without one, shape (n_patterns, n_targets)."""
+        owners = self.scaling.owners
+        return np.nan_to_num(values[:, owners] / raw[:, owners], nan=0.0, posinf=0.0)
 
     def raw_answers(
         self, patterns: np.ndarray, level: np.ndarray, mean: np.ndarray
@@ -185,21 +197,19 @@ def make_ensemble(
     clean = draw_library(model, recipe, patterns, numpy_generator(Purpose.CALIBRATION, seed, 1)).patterns
     components = find_components(clean)
     members = tuple(member.eval() for member in members)
-    empty = Ensemble(members, scaling, components, None, None, None, None)
+    empty = Ensemble(members, scaling, components, None, None, None, None, None)
     counts, variance = held_out.patterns, held_out.variance
     level, mean = _level(counts, variance), np.maximum(counts.mean(axis=1, dtype=float), 1e-30)
     values, spread, width = empty.raw_answers(counts, level, mean)
-    calibration = calibrate(
-        np.where(scaling.is_scale, np.maximum(values, 0), values) - held_out.targets(scaling),
-        np.sqrt(spread**2 + width**2),
-        level,
-        empty.strengths(values, mean),
-        held_out.present(scaling, least),
-    )
+    truth, present, raw = held_out.targets(scaling), held_out.present(scaling, least), np.sqrt(spread**2 + width**2)
+    found = np.where(scaling.is_scale, np.maximum(values, 0), values)
+    calibration = calibrate(found - truth, raw, level, empty.signals(values, raw), present)
     scores = components.scores(counts, counts if variance is None else variance)
     some = slice(0, REFINED)
     own = None if variance is None else variance[some]
     refined = refine(model, counts[some], scaling.targets, values[some], variance=own)
+    after, errors = refined.parameters[:, scaling.places], refined.errors[:, scaling.places]
+    steps = calibrate(after - truth[some], errors, level[some], empty.signals(after, errors), present[some])
     local = largest_residual(model, counts[some], refined, variance=own)
     # Some cells are at a limit by chance; what is left of the alarms is shared by the thresholds.
     share = max(alarms - float(held_at_limit(model, scaling, refined).mean()), alarms / 4) / 3
@@ -208,6 +218,7 @@ def make_ensemble(
         scaling,
         components,
         calibration,
+        steps,
         find_threshold(scores, level, alarms=share),
         find_threshold(refined.chi2, level[some], alarms=share),
         find_threshold(local, level[some], alarms=share),

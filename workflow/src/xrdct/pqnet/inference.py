@@ -105,7 +105,7 @@ def predict_volume(
         model, mean_pattern, variance=variance, level="full", absolute=False, most=200,
         extra=float(np.sqrt(np.mean(width**2))),
     )  # fmt: skip
-    found = VoxelFit(model, mask, mean, mean_pattern, voxels)
+    found = VoxelFit(model, mask, mean, mean_pattern, ensemble.calibrated_steps(voxels, prediction.level))
     in_range = np.zeros(mask.shape, dtype=bool)
     local = np.concatenate(local) * np.sqrt(noise.factor / factor)
     in_range[mask] = is_in_range(ensemble, model, prediction, voxels, local)

@@ -1,9 +1,9 @@
 """Two steps of the full-profile fit from where the networks point: all scales, cells, sizes and the background.
 
 The networks put the cells within a line's width of the truth; from there Fisher scoring needs two steps to the maximum
-of the likelihood, and its standard errors need no calibration. What the networks do not answer starts where every fit
-does; scales and background are solved for before the first step. Where two steps leave more than noise, the start was
-too far off, or the pattern is strange: there the fit goes on.
+of the likelihood, and its standard errors need hardly any calibration (`Ensemble.calibrated_steps`: weak phases do).
+What the networks do not answer starts where every fit does; scales and background are solved for before the first step.
+Where two steps leave more than noise, the start was too far off, or the pattern is strange: there the fit goes on.
 """
 
 from dataclasses import fields

@@ -42,7 +42,8 @@ def score(ensemble: Ensemble, task: Task, held_out: HeldOut, dose: float) -> tup
     better = (refined.parameters[:, scaling.places] - truth) / unit
     strong, counts = held_out.present(scaling, STRONG), held_out.present(scaling, WEAK)
     covered = coverage(errors, prediction.bars / unit, counts)
-    covered_better = coverage(better, refined.errors[:, scaling.places] / unit, counts)
+    bars = ensemble.calibrated_steps(refined, prediction.level).errors[:, scaling.places]
+    covered_better = coverage(better, bars / unit, counts)
     scores = []
     for t, (owner, name) in enumerate(scaling.targets):
         found, after = errors[strong[:, t], t], better[strong[:, t], t]

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import GeometryError
 from .arrays import Progress, without_progress
 from .cgls import cgls
+from .filtered import refined_fbp
 from .lntan import LnTanAxis, lntan_axis
 from .operator import GROUP, ParallelBeam
 from .sirt import sirt
@@ -20,7 +21,7 @@ from .tilted_torch import TiltedTensors, cuda_available
 
 log = logging.getLogger(__name__)
 
-METHODS = {"sirt": (sirt, 60), "cgls": (cgls, 15)}
+METHODS = {"fbp": (refined_fbp, 20), "sirt": (sirt, 60), "cgls": (cgls, 15)}
 """Methods that take an operator which couples the channels, and how often they iterate when not told."""
 BLOCK = 256
 """Bins of Y that are reconstructed at a time and kept; those around them that are needed too are thrown away."""
@@ -73,7 +74,8 @@ def reconstruct_with_parallax(
     iterations
         None: the method's usual number.
     nonnegative
-        sirt: negative values are set to 0 after every step.
+        fbp, sirt: negative values are set to 0 after every step. Rays that all climb do not tell how the sharpest
+        lines are spread over the largest distances (frequencies |k_xy| < κ k_Y); that nothing is negative does.
     block
         Bins of Y at a time: larger takes more memory and a little less time.
     device
@@ -93,7 +95,7 @@ def reconstruct_with_parallax(
         If shapes differ, the centre lies outside the field, the distance is not a positive number, or the field is too
         deep for it.
     """
-    if method not in METHODS or support not in ("circle", "none") or (nonnegative and method != "sirt"):
+    if method not in METHODS or support not in ("circle", "none") or (nonnegative and method == "cgls"):
         raise ValueError(f"unknown method {method!r} or support {support!r}, or one that cannot be nonnegative")
     n_angles, n_positions, n_q = sinogram.shape
     if len(angles) != n_angles or len(q) != n_q:
@@ -110,7 +112,7 @@ def reconstruct_with_parallax(
     )
     solve, usual = METHODS[method]
     options = {"iterations": iterations or usual, "progress": progress} | ({"nonnegative": True} if nonnegative else {})
-    solve = _on_device(partial(solve, **options), A, device)
+    solve = _on_device(partial(solve, **options), A, "cpu" if method == "fbp" else device)
     _tell(A, axis, method, options["iterations"], block)
     there, back = axis.from_q().astype(np.float32), axis.to_q().astype(np.float32)
     volume = np.zeros((n_positions, n_positions, n_q), dtype=np.float32)

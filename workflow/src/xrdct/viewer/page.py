@@ -41,6 +41,8 @@ class Page:
         self.beamtime, self.document = beamtime, document
         self.mask = None
         self.clicked = None
+        voltage = beamtime.tree.voltage_V.values
+        self.labels = [s if np.isnan(v) else f"{s} ({v:g} V)" for s, v in zip(beamtime.scans, voltage, strict=True)]
         self._make_choices()
         self._make_map()
         self._make_plots()
@@ -67,7 +69,7 @@ class Page:
             start=0, end=1, value=(0, 1), step=0.01, width=540, title="colour range", format="0.0000"
         )
         self.name = TextInput(value="drawn", title="name of the region", width=170)
-        self.save = Button(label="save mask and table", width=170, align="end", disabled=True, name="save")
+        self.save = Button(label="save mask, table, picture", width=170, align="end", disabled=True, name="save")
         self.save.on_click(self.export)
 
     def _make_map(self):
@@ -120,10 +122,8 @@ class Page:
         )
         self.patterns.add_layout(self.patterns.legend[0], "right")
         self.evolution = figure(width=760, height=250, tools="save", name="evolution", x_axis_label="scan")
-        voltage = self.beamtime.tree.voltage_V.values
-        labels = [s if np.isnan(v) else f"{s} ({v:g} V)" for s, v in zip(self.beamtime.scans, voltage, strict=True)]
-        self.evolution.xaxis.ticker = list(range(len(labels)))
-        self.evolution.xaxis.major_label_overrides = dict(enumerate(labels))
+        self.evolution.xaxis.ticker = list(range(len(self.labels)))
+        self.evolution.xaxis.major_label_overrides = dict(enumerate(self.labels))
         self.series = ColumnDataSource({"k": [], "mean": [], "low": [], "high": []})
         self.evolution.line("k", "mean", source=self.series, color=colour(0), line_width=2)
         self.evolution.scatter("k", "mean", source=self.series, color=colour(0), size=8)
@@ -156,7 +156,7 @@ class Page:
         self.image.patch({"image": [(0, image)]})
         unit = self.beamtime.unit(quantity)
         self.map.title.text = f"{scan}: {phase}, {quantity}{'' if unit == '1' else f' ({unit})'}"
-        self.scan.title = f"scan {scan}"
+        self.scan.title = f"scan {self.labels[self.beamtime.scans.index(scan)]}"
         if self.clicked:
             self.show_voxel()
         if self.mask is not None:
@@ -239,12 +239,14 @@ class Page:
         self.evolution.title.text = f"{int(self.mask.sum())} voxels drawn; mean and standard error"
 
     def export(self):
-        """Mask and table of the drawn region, beside the store."""
+        """Mask, table and picture of the drawn region, beside the store."""
         if not NAME.fullmatch(self.name.value):
             self.say.text = "a name has letters, digits, '_', '.', '+', '-'"
             return
-        mask, table = self.beamtime.export_region(self.mask, self.name.value)
-        self.say.text = escape(f"written: {mask} (a mask for beamtime.regions) and {table}")
+        scan, phase, quantity = self._chosen
+        names = {"scan": scan, "phase": phase, "quantity": quantity}
+        mask, table, picture = self.beamtime.export_region(self.mask, self.name.value, **names)
+        self.say.text = escape(f"written: {mask} (a mask for beamtime.regions), {table} and {picture}")
 
 
 def make_page(beamtime: Beamtime):

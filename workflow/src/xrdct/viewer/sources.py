@@ -10,6 +10,8 @@ import xarray as xr
 from ..config import PhaseSetSettings
 from ..errors import StoreError
 from ..evolution import evolve, to_table
+from ..figures import save_figure
+from ..figures_beamtime import draw_region
 from ..fit.model import PatternModel
 from ..fit.phase_set import load_phase_set
 from ..fit.solve import fit_patterns
@@ -120,8 +122,12 @@ class Beamtime:
             name.rsplit("_", 1)[1]: values[:, 0, 0] for name, values in evolve({quantity: maps}, mask[None]).items()
         }
 
-    def export_region(self, mask: np.ndarray, name: str) -> tuple[Path, Path]:
-        """Write a mask (NPY, as `beamtime.regions` reads it) and its evolution (CSV) beside the store; their paths."""
+    def export_region(self, mask: np.ndarray, name: str, *, scan: str, phase: str, quantity: str) -> list[Path]:
+        """Write a drawn region beside the store; the paths.
+
+        The mask (NPY, as `beamtime.regions` reads it), the evolution of every phase in it (CSV), and a picture (PNG) of
+        it over the chosen map, with the chosen quantity against voltage.
+        """
         folder = self.store.parent / "regions"
         folder.mkdir(exist_ok=True)
         write_mask(mask, folder / f"{name}.npy")
@@ -135,7 +141,10 @@ class Beamtime:
             coords={"scan": self.scans, "region": [name], "phase": self.phases},
         ).assign_coords(voltage_V=("scan", self.tree.voltage_V.values))
         (folder / f"{name}.csv").write_text(to_table(table), encoding="utf-8")
-        return folder / f"{name}.npy", folder / f"{name}.csv"
+        found = self.evolve(mask, phase, quantity)
+        figure = draw_region(self.tree, mask, found, scan=scan, phase=phase, quantity=quantity)
+        save_figure(figure, folder / f"{name}.png")
+        return [folder / f"{name}.{suffix}" for suffix in ("npy", "csv", "png")]
 
     def _volume(self, scan):
         if scan not in self._volumes:
