@@ -8,14 +8,14 @@ from support_fit import PIXEL, PROFILE
 from xrdct.calibration.profile import InstrumentProfile
 from xrdct.config import PhaseSetSettings
 from xrdct.fit.laboratory import laboratory_pattern
-from xrdct.fit.model import PatternModel, SecondWavelength
+from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.fit.solve import fit_patterns
 from xrdct.units import q_from_two_theta, two_theta_from_q
 
 KA1, KA2 = 1.5405, 1.5443
 """Cu, Å, as the refinement of the fluorapatite took them."""
-BOTH = SecondWavelength(KA2 / KA1, 0.5)
+BOTH = {"ratio": KA2 / KA1, "share": 0.5}
 CAGLIOTI = 8 * np.log(2) * 1e-4  # a variance in hundredths of a degree squared, as FWHM² in degrees²
 LABORATORY = InstrumentProfile(
     u=2 * CAGLIOTI, v=-2 * CAGLIOTI, w=5 * CAGLIOTI, eta0=0.1, eta1=0.0, two_theta_range=(15.0, 130.0),
@@ -31,18 +31,19 @@ def apatite(q, *, second):
         "q_max": q[-1] * (1 + 1e-9),
         "background_degree": 8,
         "phases": [{**phase, "size_nm": 150, "size_limits_nm": [20, 2000]}],
+        "second_wavelength": second,
     }
-    return PatternModel(load_phase_set(PhaseSetSettings.model_validate(settings)), q, LABORATORY, second=second)
+    return PatternModel(load_phase_set(PhaseSetSettings.model_validate(settings)), q, LABORATORY)
 
 
 def nca(second=None):
-    settings = {"name": "one", "q_min": 1.2, "q_max": 2.8, "phases": [{"name": "NCA"}]}
+    settings = {"name": "one", "q_min": 1.2, "q_max": 2.8, "phases": [{"name": "NCA"}], "second_wavelength": second}
     phases = load_phase_set(PhaseSetSettings.model_validate(settings))
-    return PatternModel(phases, np.arange(1.2, 2.8, PIXEL), PROFILE, second=second)
+    return PatternModel(phases, np.arange(1.2, 2.8, PIXEL), PROFILE)
 
 
 def test_a_second_wavelength_shows_every_line_again_where_bragg_puts_it():
-    model = nca(SecondWavelength(1.02, 0.5))
+    model = nca({"ratio": 1.02, "share": 0.5})
     first, both = (m.units(m.start)[0] for m in (nca(), model))
     added = both - first
     window = np.abs(model.q - 1.34) < 0.05  # 003, alone: its second line is at 1.02 q
