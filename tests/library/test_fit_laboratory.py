@@ -7,6 +7,7 @@ from scipy.optimize import minimize_scalar
 from support_fit import PIXEL, PROFILE
 from xrdct.calibration.profile import InstrumentProfile
 from xrdct.config import PhaseSetSettings
+from xrdct.errors import FitError
 from xrdct.fit.laboratory import laboratory_pattern
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
@@ -64,6 +65,21 @@ def test_bins_even_in_q_belong_to_the_angles_without_the_displacement():
     polarization = (1 + np.cos(np.radians(true)) ** 2) / 2
     assert intensity.max() == pytest.approx(1e4 / polarization, rel=2e-3)
     assert variance.max() == pytest.approx(1e4 / polarization**2, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("angles", "counts", "wavelength", "message"),
+    [
+        ([20, 21, 22], [1, -3, 2], KA1, r"1 of 3 counts are negative or no number \(first: -3 at 21°\)"),
+        ([20, 21, 22], [1, np.nan, np.nan], KA1, "2 of 3 counts are negative or no number"),
+        ([20, 22, 21], [1, 2, 3], KA1, "increasing"),
+        ([20, 21], [1, 2, 3], KA1, "3 counts need as many angles, increasing; there are 2"),
+        ([20, 21, 22], [1, 2, 3], 0.0, "a wavelength in Å is needed"),
+    ],
+)
+def test_what_is_no_pattern_is_refused(angles, counts, wavelength, message):
+    with pytest.raises(FitError, match=message):
+        laboratory_pattern(np.array(angles), np.array(counts), wavelength=wavelength)
 
 
 @pytest.mark.real_data
