@@ -217,6 +217,7 @@ class TestFit:
             (np.ones((2, 7)), None, "patterns have 7 bins, the model 203"),
             (np.full((2, 203), np.nan), None, r"2 of 2 patterns hold NaN or infinity \(first: 0\)"),
             (np.ones((2, 203)), np.ones(7), r"variance of shape \(7,\)"),
+            (np.ones((2, 203)), np.full(203, np.nan), "203 variances are NaN"),
         ],
     )
     def test_what_cannot_be_fitted_is_refused(self, nca, patterns, variance, message):

@@ -171,3 +171,18 @@ def test_a_structure_with_an_overfull_site_is_refused_with_its_phase(tmp_path):
     path.write_text(structure_path("NCA").read_text(encoding="utf-8").replace("0.5 0.8 0.4", "0.5 0.9 0.4"))
     with pytest.raises(ConfigError, match=r"phase 'mine': .*Ni1 0.9"):
         load_phase_set(phase_set({"name": "mine", "structure": str(path)}))
+
+
+def test_a_line_below_the_range_is_kept_where_its_second_wavelength_lies_inside():
+    cu = {"name": "Cu", "free": {"a": (3.61, 3.62)}}  # 111 at 3.010
+    alone = load_phase_set(phase_set(cu, q_min=3.10, q_max=3.82))
+    both = load_phase_set(phase_set(cu, q_min=3.10, q_max=3.82, second_wavelength={"ratio": 1.05, "share": 0.4}))
+    assert (1, 1, 1) not in {tuple(sorted(hkl)) for hkl in alone.phases[0].lines.hkl}
+    assert (1, 1, 1) in {tuple(sorted(hkl)) for hkl in both.phases[0].lines.hkl}
+    assert (both.second_wavelength.ratio, both.second_wavelength.share) == (1.05, 0.4)
+
+
+@pytest.mark.parametrize("wrong", [{"ratio": 2.0}, {"ratio": 1.0025, "share": 0.0}, {"share": 0.5}])
+def test_a_second_wavelength_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match="second_wavelength"):
+        phase_set({"name": "Cu"}, second_wavelength=wrong)

@@ -36,6 +36,7 @@ SETTINGS = {
             "peaks": [
                 {"name": "polymer", "q": 1.7, "q_limits": [1.65, 1.75], "fwhm": 0.03, "fwhm_limits": [0.01, 0.1]}
             ],
+            "second_wavelength": {"ratio": 1.0025, "share": 0.5},
         }
     },
     "absorption": {
@@ -158,6 +159,9 @@ KEYS = {
     "fit.phase_set.peaks.fwhm_limits": ([0.02, 0.1], MODEL),
     "fit.phase_set.peaks.eta": (0.5, MODEL),
     "fit.phase_set.background_degree": (3, MODEL),
+    "fit.phase_set.second_wavelength": (None, MODEL),
+    "fit.phase_set.second_wavelength.ratio": (1.006, MODEL),
+    "fit.phase_set.second_wavelength.share": (0.4, MODEL),
     "fit.level": ("full", {"fit"}),
     "fit.weights": ("poisson", {"fit"}),
     "fit.mask_threshold": (0.03, {"fit", "pqnet_infer"}),

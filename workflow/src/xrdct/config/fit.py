@@ -76,6 +76,15 @@ class SinglePeakSettings(Section):
         return self
 
 
+class SecondWavelengthSettings(Section):
+    """A second line of the source beside the one that `beam.energy_kev` gives, such as Kα2 of a laboratory tube."""
+
+    ratio: Annotated[float, Field(ge=0.9, le=1.1)]
+    """Its wavelength over the first: 1.00248 for Cu Kα2 over Kα1, 1.0060 for Mo, 1.0078 for Ag."""
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Its intensity over that of the first."""
+
+
 class PhaseSetSettings(Section):
     """The phases that are fitted together, and where in the pattern."""
 
@@ -91,6 +100,8 @@ class PhaseSetSettings(Section):
     """Single peaks beside them."""
     background_degree: Annotated[int, Field(ge=0, le=12)] = 2
     """Degree of the Chebyshev background; the papers' is 2."""
+    second_wavelength: SecondWavelengthSettings | None = None
+    """A second line of the source, in which every line of the phases shows again; null: the beam has one wavelength."""
 
     @model_validator(mode="after")
     def _sound(self):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..errors import FitError
 from ..units import q_from_two_theta
 
 
@@ -28,8 +29,24 @@ def laboratory_pattern(
     -------
     q, intensity, variance
         Bin centres in 1/Å, as many as there were angles, and Poisson counts and their variance after the division.
+
+    Raises
+    ------
+    FitError
+        If counts are negative or no numbers, angles do not increase, or there is no wavelength.
     """
     two_theta, counts = np.asarray(two_theta, dtype=float), np.asarray(counts, dtype=float)
+    bad = ~(np.isfinite(counts) & (counts >= 0))
+    if bad.any():
+        first = int(bad.argmax())
+        raise FitError(
+            f"{bad.sum()} of {counts.size} counts are negative or no number (first: {counts[first]:g} at "
+            f"{two_theta[first]:g}°); cut them off, or give a pattern before its background was taken off"
+        )
+    if counts.shape != two_theta.shape or not (np.diff(two_theta) > 0).all():
+        raise FitError(f"{counts.size} counts need as many angles, increasing; there are {two_theta.size}")
+    if not wavelength > 0:
+        raise FitError(f"a wavelength in Å is needed, found {wavelength}")
     true = two_theta - displacement * np.cos(np.radians(two_theta / 2))
     angle = np.radians(true)
     polarization = (1 + np.cos(angle) ** 2) / 2

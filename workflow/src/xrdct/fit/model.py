@@ -33,19 +33,6 @@ edges in the volume."""
 
 
 @dataclass(frozen=True)
-class SecondWavelength:
-    """A second line of the source, such as Cu Kα2 beside Kα1.
-
-    q is computed with the first wavelength: a lattice spacing shows the second line at ratio times its q, exactly.
-    """
-
-    ratio: float
-    """Second wavelength over the first."""
-    share: float
-    """Intensity over that of the first."""
-
-
-@dataclass(frozen=True)
 class Arrays:
     """A phase set as the kernels want it; lines of all phases behind one another."""
 
@@ -90,19 +77,13 @@ class PatternModel:
         If a cell that is not orthogonal or hexagonal has free parameters, or the range holds too few bins.
     """
 
-    def __init__(
-        self,
-        phases: PhaseSet,
-        q: np.ndarray,
-        profile: InstrumentProfile,
-        *,
-        second: SecondWavelength | None = None,
-    ):
+    def __init__(self, phases: PhaseSet, q: np.ndarray, profile: InstrumentProfile):
         q = np.asarray(q, dtype=float)
         if q.ndim != 1 or q.size < 3 or not np.allclose(np.diff(q), q[1] - q[0], rtol=1e-3):
             raise GeometryError("the bins of a pattern must be evenly spaced in q")
         self.phases, self.profile = phases, profile
         # What a wavelength multiplies q and the area of a line with.
+        second = phases.second_wavelength
         self._wavelengths = [(1.0, 1.0)] + ([(second.ratio, second.share)] if second else [])
         self.inside = (q >= phases.q_min) & (q <= phases.q_max)
         self.q = q[self.inside]

@@ -66,6 +66,19 @@ class SinglePeak:
     """Share of the Lorentzian."""
 
 
+@dataclass(frozen=True)
+class SecondWavelength:
+    """A second line of the source, such as Cu Kα2 beside Kα1.
+
+    q is computed with the first wavelength: a lattice spacing shows the second line at ratio times its q, exactly.
+    """
+
+    ratio: float
+    """Second wavelength over the first."""
+    share: float
+    """Intensity over that of the first."""
+
+
 @dataclass(frozen=True, eq=False)
 class PhaseSet:
     """The phases that are fitted together."""
@@ -78,6 +91,7 @@ class PhaseSet:
     peaks: tuple[SinglePeak, ...]
     background_degree: int
     """Of the Chebyshev polynomial."""
+    second_wavelength: SecondWavelength | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,9 +124,10 @@ def load_phase_set(settings: PhaseSetSettings) -> PhaseSet:
         range, two phases that one structure and overlapping limits make the same.
     """
     phases, problems = [], []
+    second = settings.second_wavelength
     for wanted in settings.phases:
         try:
-            phases.append(_load_phase(wanted, settings.q_min, settings.q_max))
+            phases.append(_load_phase(wanted, settings.q_min, settings.q_max, second.ratio if second else 1.0))
         except ConfigError as error:
             problems += [f"phase {wanted.name!r}: {line}" for line in str(error).splitlines()]
     problems += _doubles(settings.phases, {phase.name: phase for phase in phases})
@@ -122,10 +137,13 @@ def load_phase_set(settings: PhaseSetSettings) -> PhaseSet:
         SinglePeak(peak.name, Free("q", peak.q, *peak.q_limits), Free("fwhm", peak.fwhm, *peak.fwhm_limits), peak.eta)
         for peak in settings.peaks
     )
-    return PhaseSet(settings.name, settings.q_min, settings.q_max, tuple(phases), peaks, settings.background_degree)
+    return PhaseSet(
+        settings.name, settings.q_min, settings.q_max, tuple(phases), peaks, settings.background_degree,
+        second and SecondWavelength(second.ratio, second.share),
+    )  # fmt: skip
 
 
-def _load_phase(wanted: PhaseSettings, q_min: float, q_max: float) -> Phase:
+def _load_phase(wanted: PhaseSettings, q_min: float, q_max: float, ratio: float) -> Phase:
     structure = read_structure(wanted.structure or wanted.name)
     system = cell_system(structure.spacegroup)
     names = independent_parameters(system)
@@ -142,6 +160,7 @@ def _load_phase(wanted: PhaseSettings, q_min: float, q_max: float) -> Phase:
                 f"({item.start:g}); change `free`, or give {item.name} in `cell`"
             )
     low, high = _reach(system, cell, free)
+    low, high = low * min(ratio, 1.0), high * max(ratio, 1.0)  # the same line at a second wavelength
     all_cells = line_list(structure, max(q_min - TAIL, 0) / high, (q_max + TAIL) / low, cell=full_cell(system, cell))
     lines = _visible(all_cells)
     if not ((lines.q * high >= q_min) & (lines.q * low <= q_max)).any():

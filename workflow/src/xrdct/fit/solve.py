@@ -147,5 +147,9 @@ def _refuse(model, patterns, variance):
         raise FitError(
             f"{bad.sum()} of {len(patterns)} patterns hold NaN or infinity (first: {bad.argmax()}); mask them"
         )
-    if variance is not None and np.shape(variance) not in (patterns.shape, patterns.shape[1:]):
+    if variance is None:
+        return
+    if np.shape(variance) not in (patterns.shape, patterns.shape[1:]):
         raise FitError(f"a variance of shape {np.shape(variance)} does not belong to patterns of {patterns.shape}")
+    if np.isnan(variance).any():
+        raise FitError(f"{np.isnan(variance).sum()} variances are NaN; a bin to leave out has variance 0")
