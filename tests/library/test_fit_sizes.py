@@ -21,7 +21,7 @@ PHASE_SET = {
     ],
 }
 CHARGED, DISCHARGED = (2.819, 14.481), (2.851, 14.289)
-SIZE_NM, N = 150.0, 16
+SIZE_NM, N = 150.0, 32
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,12 @@ def test_two_states_of_a_phase_do_not_spoil_its_size_and_with_it_its_cell(cell):
     of_the_mean, of_regions = 1 / found.mean.parameters[0, place], 1 / found.voxels.parameters[:, place]
     # The mean pattern's lines are as wide as the two states are apart.
     assert of_the_mean < 0.8 * SIZE_NM
-    # A region's mean pattern has a noise of 1/8 %: its size is good to some per cent.
+    # A region's mean pattern has a noise of 1/16 %: its size is good to some per cent.
     np.testing.assert_allclose(of_regions, SIZE_NM, rtol=0.05)
     c = found.phase_maps("c")[0]
     charged = np.ones((N, N), bool)
     charged[N // 2 :, N // 2 :] = False
-    # 192 and 64 voxels with errors of 1e-3 Å; with the mean pattern's size the means lie 5e-3 and 6e-3 Å off.
+    # 768 and 256 voxels with errors of 1e-3 Å; with the mean pattern's size the means lie 5e-3 and 6e-3 Å off.
     assert abs(c[charged].mean() - CHARGED[1]) < 5e-4
     assert abs(c[~charged].mean() - DISCHARGED[1]) < 5e-4
 

@@ -11,7 +11,7 @@ import numpy as np
 from .model import PatternModel
 from .solve import FitResult, fit_patterns
 
-MOST, SMALLEST = 10, 8
+MOST, SMALLEST = 10, 16
 """Regions along the edge of a map at most, and voxels along the edge of a region at least."""
 SURE = 3.0
 """Standard errors by which the scale of a phase must lie above 0 for the region to say anything about it."""
