@@ -18,7 +18,7 @@ from xrdct.bench.thick_cell import (
 from xrdct.config import Config, PhaseSetSettings, validate
 from xrdct.dlsr.forward import Forward
 from xrdct.dlsr.newton import Curvature, Problem, conjugate_gradients
-from xrdct.dlsr.refine import Start, prepare, refine
+from xrdct.dlsr.refine import Start, _least, prepare, refine
 from xrdct.errors import ConfigError, FitError
 from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel
@@ -246,6 +246,12 @@ def test_conjugate_gradients_solve_the_normal_equations(chain, data, start):
     assert measure[0] < 1e-4 * measure[1]
 
 
+def test_the_weight_lies_between_two_that_predict_alike():
+    assert _least({30.0: 1.5, 3.0: 1.4, 0.3: 1.4}) == pytest.approx(3 / 10**0.5)
+    assert _least({30.0: 1.5, 3.0: 1.4, 0.3: 1.5}) == pytest.approx(3)
+    assert _least({3.0: 1.4, 0.3: 1.5}) == 3.0
+
+
 class TestRefine:
     def test_cells_are_far_better_than_from_the_conventional_way(self, chain, cell, conventional, refined):
         layers = (cell.nca > 0.5) & ~cell.grains & chain.mask
@@ -296,9 +302,10 @@ class TestRefine:
             kept = Checkpoint(tmp_path / f"{distance}.npz", "this work")
             options = {"phases": ("NCA",), "subset": subset, "samples": 0, "most": 15}
             found = refine(chain, used, variance, start, **options, checkpoint=kept)
-            assert found.smooth == min(found.held_out, key=found.held_out.get)
+            best = min(found.held_out, key=found.held_out.get)
+            assert 0.3 < found.smooth / best < 3.2  # half a decade to either side, where the parabola is least
             assert np.isnan(found.errors).all()
-            least[distance] = found.held_out[found.smooth]
+            least[distance] = found.held_out[best]
         assert least[DISTANCE_MM] < 0.7 * least[np.inf]
         # A job that is killed after the last hold-out has to make none of them again.
         kept.path.unlink()

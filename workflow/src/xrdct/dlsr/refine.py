@@ -239,10 +239,24 @@ def choose_weight(
     for smooth, before in zip(rougher, (first, *rougher), strict=False):
         if not predicts_best(smooth, vectors[before]):
             break
-    best = min(found, key=found.get)
-    if best == first and predicts_best(smoothest, vectors[first]):
-        best = smoothest
-    return best, vectors[best], found
+    if min(found, key=found.get) == first:
+        predicts_best(smoothest, vectors[first])
+    return _least(found), vectors[min(found, key=found.get)], found
+
+
+def _least(found: dict[float, float]) -> float:
+    """Where the parabola through the best and its neighbours is least, in the logarithm of the weight.
+
+    `WEIGHTS` are a decade apart, and the curve is so flat that two of them often predict alike: one between them.
+    """
+    weights = sorted(found)
+    k = weights.index(min(found, key=found.get))
+    if not 0 < k < len(weights) - 1:
+        return weights[k]
+    below, at, above = (found[weight] for weight in weights[k - 1 : k + 2])
+    bend = below - 2 * at + above
+    offset = 0.5 * (below - above) / bend if bend > 0 else 0.0
+    return float(weights[k] * (weights[k + 1] / weights[k]) ** offset)
 
 
 def _part(problem: Problem, rows: np.ndarray) -> Problem:
