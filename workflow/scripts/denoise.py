@@ -40,14 +40,15 @@ def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curve
     shape = (split.n_channels, len(split.angles), split.n_positions, split.n_positions)
     # The parts of a full-size scan fill several gigabytes and are read a channel at a time: they stay on disk. Those of
     # a job that was killed go when it is started again.
-    with scratch_beside(Path(store).with_suffix(".parts")) as file:
-        parts = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+    with scratch_beside(Path(store).with_suffix(".parts")) as folder:
+        folder.mkdir()
+        parts = np.lib.format.open_memmap(folder / "parts.npy", "w+", np.float32, shape)
         reconstruct_parts(split, out=parts, progress=progress("reconstruct parts", "block"))
         refuse_unlike_parts(parts)
         inside = circle(split.n_positions)
         scales = find_scales(parts, inside)
         volume, spread, methods, curves, gates = denoise(
-            parts, scales, inside, network_file, digest, settings, model, Path(folder)
+            parts, scales, inside, network_file, digest, settings, model, folder
         )
     log.info("chosen by held-out data: %s", {name: methods.count(name) for name in sorted(set(methods))})
     write_curves(curves, curves_file)
