@@ -178,39 +178,33 @@ def test_a_member_that_was_trained_before_is_taken_from_the_cache(folder, tmp_pa
     assert (tmp_path / "m.pt").read_bytes() == (folder / "member0.pt").read_bytes()
 
 
-def test_a_killed_training_goes_on_to_the_same_network(folder, tmp_path):
-    """kill -9 after an epoch of member 0, whose weights an unbroken training has made in `folder`."""
-    path, growing = tmp_path / "m.pt", tmp_path / ".m.pt.growing"
-    arguments = {
-        "profile_file": str(folder / "profile.json"),
-        "member_file": str(path),
-        **TASK,
-        "member": 0,
-        "code": "x",
-    }
+def test_a_killed_training_goes_on_to_the_same_network(tmp_path, patched):
+    """kill -9 once there is a checkpoint; another training was not disturbed."""
+    settings = PqNet.model_validate({"epochs": 30, "batch": 50, "library": {"patterns": 1000}}).of_member()
+    task = TASK | {"settings": settings, "member": 0, "code": "x"}
+    (tmp_path / "profile.json").write_text("{}")
+    unbroken, path, growing = (tmp_path / name for name in ("unbroken.pt", "m.pt", ".m.pt.growing"))
+    pqnet_train.main(tmp_path / "profile.json", unbroken, **task)
     code = f"""
 import json, sys
 import pqnet_train, torch
 from support_fit import PROFILE
 torch.set_num_threads({torch.get_num_threads()})
 pqnet_train.read_profile = lambda path: PROFILE
-pqnet_train.main(**json.loads(sys.argv[1]))
+pqnet_train.main(*sys.argv[1:3], **json.loads(sys.argv[3]))
 """
-    text = json.dumps(arguments | {"settings": SETTINGS.of_member()})
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, text], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "profile.json"), str(path), json.dumps(task)]
+    process = subprocess.Popen(arguments, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     while not growing.is_file():
         assert process.poll() is None, "the training ended before its first checkpoint"
-        time.sleep(0.005)
+        time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not path.exists()
-    before = read_training(growing, key=read_key(folder / "member0.pt"))
-    assert 0 < before["epoch"] < SETTINGS.epochs
-    train(folder, path, member=0)
-    found, unbroken = (read_member(one).state_dict() for one in (path, folder / "member0.pt"))
-    assert all(torch.equal(found[name], unbroken[name]) for name in unbroken)
+    assert 0 < read_training(growing, key=read_key(unbroken))["epoch"] < 30
+    pqnet_train.main(tmp_path / "profile.json", path, **task)
+    found, expected = (read_member(one).state_dict() for one in (path, unbroken))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert not growing.exists()
 
 
