@@ -113,7 +113,7 @@ def demo(options, _rest) -> int:
 
 def test(_options, rest) -> int:
     """Two workers; a file's tests stay with one of them, in the order of tests/conftest.py."""
-    workers = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    workers = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     return subprocess.run(
         [str(BIN / "python"), "-m", "pytest", *workers, *rest], cwd=HERE, env=environment()
     ).returncode

@@ -9,19 +9,16 @@ from filelock import FileLock
 
 from support import REPOSITORY, Beamtime, simulate
 
+HERE = Path(__file__).resolve().parent
+
+
+ORDER = ["results/test_demo.py", "workflow", "scripts", "library", "benchmarks", "results"]
+"""What takes longest begins first; other tests of the demo come when it is there, so that no worker waits for it."""
+
 
 def pytest_collection_modifyitems(items):
-    """A file's tests stay with one worker, since they share fixtures; what takes longest begins first.
-
-    Every test that needs the demo is of one group: its workflow runs for minutes, on every core.
-    """
-    for item in items:
-        group = "demo" if "demo" in item.fixturenames else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: (FIRST.index(item.path.parent.name), "demo" not in item.fixturenames))
-
-
-FIRST = ["workflow", "results", "scripts", "library", "benchmarks"]
+    """Sort the files, which go to the workers one by one."""
+    items.sort(key=lambda item: [item.path.is_relative_to(HERE / name) for name in ORDER].index(True))
 
 
 @pytest.fixture(scope="session")
@@ -79,9 +76,12 @@ def tiny(tiny_raw, once) -> Beamtime:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory) -> Beamtime:
+def demo(once) -> Beamtime:
     """The demo beamtime, run to the end as `python3 run.py demo` does; not to be changed."""
-    beamtime = Beamtime(tmp_path_factory.mktemp("demo"), REPOSITORY / "config" / "demo" / "config.yaml")
-    simulate("demo", beamtime.folder)
-    beamtime.snakemake()
-    return beamtime
+    config = REPOSITORY / "config" / "demo" / "config.yaml"
+
+    def make(folder):
+        simulate("demo", folder)
+        Beamtime(folder, config).snakemake()
+
+    return Beamtime(once("demo", make), config)
