@@ -164,7 +164,8 @@ def test_matter_that_is_left_out_is_missed(scan, tmp_path, monkeypatch):
 def test_both_ways_to_mu_are_told_and_drawn(scan, tmp_path, monkeypatch):
     found, _ = run(scan, tmp_path, monkeypatch, factor="transmission")
     assert "without pores" in found.attrs["papers_map"]
-    draw_absorption.main(tmp_path / "attenuation.zarr", tmp_path / "absorption.png", colormap="viridis")
+    png, svg = tmp_path / "absorption.png", tmp_path / "absorption.svg"
+    draw_absorption.main(tmp_path / "attenuation.zarr", png, svg, colormap="viridis")
     assert (tmp_path / "absorption.png").stat().st_size > 10_000
 
 
