@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .io.store import replaced_when_whole
 
@@ -258,7 +259,8 @@ def draw_map(figure, axis, area, colormap, *, top=None, bar=True, limits=None, l
     drawn = axis.imshow(area.values, extent=extent, cmap=colormap, vmin=low, vmax=high, interpolation="nearest")
     axis.set(xticks=[], yticks=[])
     if bar:
-        scale = figure.colorbar(drawn, ax=axis, shrink=0.75, pad=0.02, location="bottom")
+        few = MaxNLocator(3)  # cells have five digits and more
+        scale = figure.colorbar(drawn, ax=axis, shrink=0.75, pad=0.02, location="bottom", ticks=few)
         scale.ax.tick_params(labelsize=7)
         scale.ax.ticklabel_format(useOffset=False)
         scale.set_label(label, fontsize=7)

@@ -17,6 +17,8 @@ MARKERS = "osD^vP*X"
 SHOWN = 0.1
 """Errors are shown where a phase is above this share of its highest value in all scans: elsewhere they say nothing."""
 MOST_SCALES = 3
+MOST_COLUMNS = 4
+"""Panels side by side: more are too small to read in a report."""
 
 
 def save_both(figure: Figure, png: str | Path, svg: str | Path) -> None:
@@ -80,7 +82,12 @@ def draw_cells(tree: xr.DataTree) -> Figure:
         if int((evolution[f"{name}_n"].sel(phase=phase) > 0).sum())
     ]
     places, label, ticks = _abscissa(tree)
-    figure, axes = new_figure(4.4 * max(1, len(panels)), 3.8, columns=max(1, len(panels)))
+    columns = min(MOST_COLUMNS, max(1, len(panels)))
+    rows = max(1, -(-len(panels) // columns))
+    figure, axes = new_figure(4.4 * columns, 3.8 * rows, rows=rows, columns=columns)
+    axes = axes.ravel()
+    for axis in axes[max(1, len(panels)) :]:
+        axis.set_visible(False)
     for axis, (phase, name) in zip(axes, panels, strict=False):
         regions = evolution.region.values.tolist()
         width = 0.006 * (np.ptp(places) or 1.0)
@@ -103,48 +110,54 @@ def draw_cells(tree: xr.DataTree) -> Figure:
 
 
 def draw_uncertainty(tree: xr.DataTree, *, colormap: str) -> Figure:
-    """How far to trust the maps: one row per scan; cells beside their standard errors, scales with theirs in per cent.
+    """How far to trust the maps: one row per cell or scale, for every scan the map and its standard error.
 
     A cell is shown where its phase is strong, as the evolution counts it; of the scales, those of the phases with the
-    largest sum. The errors of a column share their colour range, so that scans compare; a cell has one for each scan.
+    largest sum. The errors of a row share their colour range, so that scans compare; a cell has one for each scan, for
+    it changes more from scan to scan than inside one.
     """
     scans = [tree["scans"][name].to_dataset() for name in tree.scan.values]
-    columns = [
-        column
+    rows = [
+        (f"{phase}, {edge}", f"{edge} (Å)", "mÅ", *_cell_maps(scans, phase, edge))
         for phase in scans[0].phase.values.tolist()
         for edge in CELLS
         if any(int(one[f"{edge}_err"].sel(phase=phase).notnull().sum()) for one in scans)
-        for column in _cell_columns(scans, phase, edge)
-    ] + [_scale_column(scans, phase) for phase in _strongest(scans)]
-    figure, axes = new_figure(2.3 * len(columns), 2.5 * len(scans) + 0.5, rows=len(scans), columns=len(columns))
-    axes = axes.reshape(len(scans), len(columns))
-    for number, (title, label, images, low) in enumerate(columns):
-        for row, image in enumerate(images):
-            # A cell changes more from scan to scan than inside one.
-            limits = _limits([image], None) if low is None else _limits(images, low)
-            bar = low is None or row == len(scans) - 1
-            draw_map(figure, axes[row, number], image, colormap, limits=limits, bar=bar, label=label)
-        axes[0, number].set_title(title, fontsize=9)
-    for row, title in enumerate(titles(tree)):
-        axes[row, 0].set_ylabel(title, fontsize=9)
+    ] + [(f"{phase}, scale", "scale", "%", *_scale_maps(scans, phase)) for phase in _strongest(scans)]
+    shape = max(1, len(rows)), 2 * len(scans)
+    figure, axes = new_figure(2.5 * shape[1] + 0.5, 2.4 * shape[0] + 0.3, rows=shape[0], columns=shape[1])
+    axes = axes.reshape(shape)
+    for row, (title, label, unit, values, errors) in zip(axes, rows, strict=False):
+        for k, (image, error) in enumerate(zip(values, errors, strict=True)):
+            draw_map(figure, row[2 * k], image, colormap, limits=_limits([image], None), label=label)
+            draw_map(
+                figure, row[2 * k + 1], error, colormap, limits=_limits(errors, 0.0), label=f"standard error ({unit})"
+            )
+        row[0].set_ylabel(title, fontsize=9)
+    for k, title in enumerate(titles(tree)):
+        axes[0, 2 * k].set_title(title, fontsize=9, loc="left")
     return figure
 
 
-def _cell_columns(scans, phase, edge):
-    """Title, label, maps and lowest colour of a cell parameter and of its standard error."""
+def _cell_maps(scans, phase, edge):
+    """Maps of a cell parameter and of its standard error in mÅ, one of each per scan."""
     maps = [one.sel(phase=phase) for one in scans]
     top = max(top_of(one.scale.values) for one in maps)
     strong = [(one.scale > ERRORS * one.scale_err) & (one.scale > SHOWN * top) for one in maps]
-    values = [one[edge].where(where) for one, where in zip(maps, strong, strict=True)]
-    errors = [1000 * one[f"{edge}_err"].where(where) for one, where in zip(maps, strong, strict=True)]
-    return [(f"{phase}, {edge}", f"{edge} (Å)", values, None), (f"standard error of {edge}", "mÅ", errors, 0.0)]
+    return (
+        [one[edge].where(where) for one, where in zip(maps, strong, strict=True)],
+        [1000 * one[f"{edge}_err"].where(where) for one, where in zip(maps, strong, strict=True)],
+    )
 
 
-def _scale_column(scans, phase):
+def _scale_maps(scans, phase):
+    """Maps of a scale and of its standard error in per cent, one of each per scan."""
     maps = [one.sel(phase=phase) for one in scans]
     top = max(top_of(one.scale.values) for one in maps)
-    errors = [100 * (one.scale_err / one.scale).where(one.scale > SHOWN * top) for one in maps]
-    return f"{phase}, scale", "standard error (%)", errors, 0.0
+    strong = [one.scale > SHOWN * top for one in maps]
+    return (
+        [one.scale.where(where) for one, where in zip(maps, strong, strict=True)],
+        [100 * (one.scale_err / one.scale).where(where) for one, where in zip(maps, strong, strict=True)],
+    )
 
 
 def _strongest(scans):
