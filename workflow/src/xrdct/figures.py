@@ -166,7 +166,7 @@ def draw_fit(maps: xr.Dataset, lines: dict) -> Figure:
     maps
         Opened store of kind 'fit'.
     lines
-        Positions of the lines in 1/Å by name of the phase, at the cells of the mean pattern's start.
+        Positions of the lines in 1/Å by name of the phase.
     """
     figure, (pattern, rest, ticks) = new_figure(9, 6.4, rows=3, heights=(4, 1.2, max(1, 0.2 * len(lines))), sharex=True)
     q, measured, fitted = maps.q.values, maps.mean_pattern.values, maps.mean_fit.values

@@ -26,7 +26,7 @@ def draw_absorption(store: xr.Dataset, *, colormap: str) -> Figure:
     figure, axes = new_figure(10.5, 3.4 * (1 + len(phases)), rows=1 + len(phases), columns=3)
     axes = axes.reshape(-1, 3)
     draw_map(figure, axes[0, 0], store.mu, colormap, label="attenuation (1/mm)")
-    axes[0, 0].set_title(str(store.attrs["factor_source"]), fontsize=9)
+    axes[0, 0].set_title(f"µ, absolute by {store.attrs['factor_source']}", fontsize=9)
     _draw_transmission(figure, axes[0, 1], store, colormap)
     axes[0, 2].axis("off")
     axes[0, 2].text(0, 1, _what_was_found(store), va="top", fontsize=8, wrap=True, transform=axes[0, 2].transAxes)
