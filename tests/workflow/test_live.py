@@ -39,6 +39,8 @@ def test_ctrl_c_leaves_nothing_half_done_and_a_faulty_scan_does_not_stop_the_oth
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
+        # A shell's background jobs, these tests among them, may have been told to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         wait_for(own.folder / "logs" / GOOD / "reconstruct_first.log", process)
