@@ -19,7 +19,7 @@ ORDER = ["results/test_demo.py", "workflow", "scripts", "library", "benchmarks",
 
 def pytest_collection_modifyitems(items):
     """Sort the files, which go to the workers one by one."""
-    items.sort(key=lambda item: [item.path.is_relative_to(HERE / name) for name in ORDER].index(True))
+    items.sort(key=lambda item: [*(item.path.is_relative_to(HERE / name) for name in ORDER), True].index(True))
 
 
 @pytest.fixture(scope="session")
