@@ -10,12 +10,14 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ETC = Path("/etc/slurm")
 MARK = "# Written by the tests of xrdct."
 DAEMONS = ("munged", "slurmctld", "slurmd")
 N_GPUS = 2
+NODES = ("sinfo", "-h", "-o", "%T")
 MUNGE_SOCKET = Path("/run/munge/munge.socket.2")
 
 
@@ -33,7 +35,10 @@ def missing() -> str | None:
 
 
 def start(folder: Path) -> None:
-    """Start the daemons with all their files below `folder`, and wait until the node is idle."""
+    """Start the daemons with all their files below `folder`, and wait until the node is idle.
+
+    RuntimeError with what they said if they do not come up.
+    """
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     for k in range(N_GPUS):
@@ -48,7 +53,7 @@ def start(folder: Path) -> None:
     _run("/usr/sbin/slurmctld", "-c")
     _run("/usr/sbin/slurmd")
     for _ in range(60):
-        if "idle" in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout:
+        if "idle" in subprocess.run(["timeout", "5", *NODES], capture_output=True, text=True).stdout:
             return
         time.sleep(0.5)
     raise RuntimeError((folder / "slurmctld.log").read_text()[-2000:])
@@ -56,16 +61,17 @@ def start(folder: Path) -> None:
 
 def stop(folder: Path) -> None:
     """End the daemons of `folder`, with what still runs in them; munged stays."""
-    subprocess.run(["scancel", "--user", "root"], capture_output=True)
+    subprocess.run(["timeout", "20", "scancel", "--user", "root"], capture_output=True)
     for name in ("slurmd", "slurmctld"):
         pid = folder / f"{name}.pid"
         if pid.exists():
-            os.kill(int(pid.read_text()), 15)
+            with suppress(ProcessLookupError):  # it may have died on its own
+                os.kill(int(pid.read_text()), 15)
 
 
 def _start_munge():
     """A munged that answers: the socket of one that was killed stays behind, so asking it is the only test."""
-    if subprocess.run(["munge", "-n"], capture_output=True).returncode == 0:
+    if subprocess.run(["timeout", "10", "munge", "-n"], capture_output=True).returncode == 0:
         return
     MUNGE_SOCKET.parent.mkdir(exist_ok=True)
     for left in MUNGE_SOCKET.parent.glob("munge*"):
@@ -76,7 +82,8 @@ def _start_munge():
 
 def _run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
 
 
 def _configuration(folder):
