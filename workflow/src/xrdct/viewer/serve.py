@@ -5,6 +5,7 @@ from pathlib import Path
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.server.server import Server
+from tornado.ioloop import IOLoop
 
 from ..errors import StoreError
 from .page import make_page
@@ -27,11 +28,14 @@ def open_server(store: str | Path, *, port: int) -> Server:
         If the store is none, or the port is taken.
     """
     pages = {"/": Application(FunctionHandler(make_page(Beamtime(store))))}
+    # A loop of its own: the thread's current one may have been closed by whoever used it before.
+    loop = IOLoop()
     try:
         # Nobody else on the network is let in; pages of other origins than http://localhost cannot talk to it (Bokeh's
         # own default).
-        server = Server(pages, port=port, address="127.0.0.1")
+        server = Server(pages, io_loop=loop, port=port, address="127.0.0.1")
     except OSError as error:
+        loop.close()
         raise StoreError(
             f"port {port} on localhost cannot be opened ({error.strerror}): choose another with --port"
         ) from None
