@@ -56,6 +56,7 @@ SETTINGS = {
             {
                 "name": "part",
                 "strong": [{"phase": "Cu", "above": 0.3, "below": 0.9}],
+                "cell": [{"phase": "graphite", "edge": "a", "angstrom": [2.4, 2.5]}],
                 "radius_mm": [0, 1],
                 "azimuth_deg": [0, 90],
                 "distance": {"phase": "Cu", "mm": [0, 1]},
@@ -238,6 +239,10 @@ KEYS = {
     "beamtime.regions.strong.phase": ("graphite", ALL_SCANS),
     "beamtime.regions.strong.above": (0.4, ALL_SCANS),
     "beamtime.regions.strong.below": (0.8, ALL_SCANS),
+    "beamtime.regions.cell": ([], ALL_SCANS),
+    "beamtime.regions.cell.phase": ("Cu", ALL_SCANS),
+    "beamtime.regions.cell.edge": ("c", ALL_SCANS),
+    "beamtime.regions.cell.angstrom": ([2.4, 2.6], ALL_SCANS),
     "beamtime.regions.radius_mm": ([0, 2], ALL_SCANS),
     "beamtime.regions.azimuth_deg": ([0, 80], ALL_SCANS),
     "beamtime.regions.distance": (None, ALL_SCANS),
