@@ -32,7 +32,15 @@ SETTINGS = {
             "name": "mine",
             "q_min": 1.6,
             "q_max": 3.3,
-            "phases": [{"name": "graphite", "structure": "graphite", "free": {"c": [6.6, 6.8]}}, {"name": "Cu"}],
+            "phases": [
+                {
+                    "name": "graphite",
+                    "structure": "graphite",
+                    "free": {"a": [2.4, 2.5], "c": [6.6, 6.8]},
+                    "per_voxel": ["a", "c"],
+                },
+                {"name": "Cu", "free": {"a": [3.5, 3.7]}},
+            ],
             "peaks": [
                 {"name": "polymer", "q": 1.7, "q_limits": [1.65, 1.75], "fwhm": 0.03, "fwhm_limits": [0.01, 0.1]}
             ],
@@ -144,11 +152,18 @@ KEYS = {
     "fit.phase_set.name": ("yours", MODEL),
     "fit.phase_set.q_min": (1.61, MODEL),
     "fit.phase_set.q_max": (3.2, MODEL),
-    "fit.phase_set.phases": ([{"name": "Cu"}, {"name": "graphite"}], MODEL),
-    "fit.phase_set.phases.name": ("carbon", MODEL | ALL_SCANS, {"beamtime.clusters.phase": "carbon"}),
+    "fit.phase_set.phases": (
+        [{"name": "Cu", "free": {"a": [3.5, 3.7]}}, {"name": "graphite", "free": {"a": [2.4, 2.5]}}],
+        MODEL,
+    ),
+    "fit.phase_set.phases.name": (
+        "carbon",
+        MODEL | ALL_SCANS,
+        {f"beamtime.{key}.phase": "carbon" for key in ("clusters", "regions.cell")},
+    ),
     "fit.phase_set.phases.structure": ("LiC12", MODEL),
     "fit.phase_set.phases.cell": ({"c": 6.7}, MODEL),
-    "fit.phase_set.phases.free": ({"c": [6.6, 6.9]}, MODEL),
+    "fit.phase_set.phases.free": ({"a": [2.4, 2.5], "c": [6.6, 6.9]}, MODEL),
     "fit.phase_set.phases.per_voxel": (["c"], MODEL),
     "fit.phase_set.phases.size_nm": (150, MODEL),
     "fit.phase_set.phases.size_limits_nm": ([50, 900], MODEL),

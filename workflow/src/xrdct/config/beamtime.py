@@ -173,3 +173,12 @@ class Beamtime(Section):
         if self.unroll:
             named |= {self.unroll.casing, self.unroll.layer, *self.unroll.phases}
         return named
+
+    def cells_named(self) -> list[tuple[str, str, set[str]]]:
+        """What looks at cells: its name, the phase, and the edges of which one must be known."""
+        found = [
+            (f"region {region.name}", one.phase, {one.edge}) for region in self.all_regions() for one in region.cell
+        ]
+        if self.clusters:
+            found.append(("clusters", self.clusters.phase, {"a", "c"}))
+        return found
