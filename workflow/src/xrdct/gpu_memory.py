@@ -26,12 +26,15 @@ class FittingParts:
         Items at a time, to begin with.
     to_cpu
         Called when not even one item fits; from then on, the work must be done on the CPU.
+    most_on_cpu
+        Items at a time from then on; None: as many as to begin with.
 
     Threads may share one: each may find the memory full for itself, and one of them gives the GPU up.
     """
 
-    def __init__(self, what: str, most: int, to_cpu: Callable[[], object]):
+    def __init__(self, what: str, most: int, to_cpu: Callable[[], object], *, most_on_cpu: int | None = None):
         self.what, self.most, self._to_cpu = what, most, to_cpu
+        self._most_on_cpu = most_on_cpu or most
         self.on_cpu = False
         """Whether the GPU was given up."""
         self._retreating = threading.Lock()
@@ -62,6 +65,7 @@ class FittingParts:
         else:
             log.warning("%s: the GPU's memory does not hold a single one; goes on on the CPU", self.what)
             self._to_cpu()
+            self.most = self._most_on_cpu
             self.on_cpu = True  # now, because other threads take it for done
 
 
