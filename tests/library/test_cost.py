@@ -16,7 +16,7 @@ from xrdct.cost_profile import LOCAL, THREADS, on_cluster
 from xrdct.io.rates import measured_rates, read_rates
 from xrdct.io.store import FORMS, files_of_array, write_store
 from xrdct.scans import read_scans
-from xrdct.snakemake_call import read_profile
+from xrdct.snakemake_call import read_profile, snakemake_command
 
 DEMO = REPOSITORY / "config" / "demo"
 CONFIG, ROWS = load(DEMO / "config.yaml"), read_scans(DEMO / "scans.tsv")
@@ -126,3 +126,10 @@ def test_the_command_says_what_a_profile_makes_of_it(capsys, tmp_path):
     assert "29 go to the cluster, 200 at a time; 17 stay here" in capsys.readouterr().out
     assert main(["plan", str(DEMO / "config.yaml"), "--workflow-profile", str(tmp_path)]) == 2
     assert "no such file; give a name in profiles/" in capsys.readouterr().err
+
+
+def test_a_profile_of_ones_own_is_told_for_a_cluster_by_its_executor(tmp_path):
+    (tmp_path / "config.v8+.yaml").write_text("executor: slurm\njobs: 3\n")
+    assert read_profile(str(tmp_path))["jobs"] == 3
+    calls = [snakemake_command(DEMO, tmp_path, cores=2, profile=name) for name in (str(tmp_path), "slurm", "default")]
+    assert ["--local-cores" in call for call in calls] == [True, True, False]
