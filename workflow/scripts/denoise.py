@@ -85,8 +85,13 @@ def denoise(parts, scales, inside, network_file, digest, settings, model, folder
     architecture = {"width": settings["width"], "depth": settings["depth"], "seed": settings["seed"]}
     curves, network = [], None
     if model is None and settings["schedule"] == "paper":
-        network = new_network(**architecture, device=device)
-        found = guarded(one_after_the_other(parts, scales, inside, network, settings, curves), parts)
+
+        def tuned(device):
+            curves.clear()
+            network = new_network(**architecture, device=device)
+            return guarded(one_after_the_other(parts, scales, inside, network, settings, curves), parts)
+
+        found = on_gpu_or_cpu("denoise, training", tuned, device)
         log.warning("the gates do not run with denoise.schedule 'paper': its network is another one for every channel")
         return *found, curves, None
     if model is not None:

@@ -34,7 +34,7 @@ SIZES = {
     "assemble": "values",
     "reconstruct": "rays",
     "correct_absorption": "rays",
-    "diagnose_parallax": "rays",
+    "diagnose_parallax": "values",
     "map_windows": "voxel_bins",
     "fit": "voxel_bins",
     "denoise": "voxel_bins",

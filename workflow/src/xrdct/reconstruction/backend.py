@@ -125,7 +125,7 @@ def _in_fitting_parts(A: ParallelBeam, method: str, device: str) -> tuple[Callab
         nonlocal solve
         solve, _ = _solver(A, method, "cpu")
 
-    parts = FittingParts(f"{method}, channels", size, to_cpu)
+    parts = FittingParts(f"{method}, channels", size, to_cpu, most_on_cpu=CPU_BLOCK)
 
     def solve_all(block, **options):
         images = parts.run(lambda part: solve(block[..., part], **options), block.shape[-1])
