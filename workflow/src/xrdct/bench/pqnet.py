@@ -1,13 +1,16 @@
 """PQ-Net on simulated patterns: errors beside the full fit's and the Cramér-Rao bound, coverage, warnings, speed.
 
 The default is a budget for two CPU cores: the NCA preset alone, a few networks, a fifth of the paper's training.
-``python -m xrdct.bench.pqnet [--epochs N] [--members N] [--presets NAME ...] [--tests N]`` measures with another one.
+``python -m xrdct.bench.pqnet [--epochs N] [--members N] [--presets NAME ...] [--tests N]`` measures with another one;
+``--keep FOLDER`` leaves the trained networks there and takes those that are there, if code and settings are the same.
 """
 
 import argparse
 import sys
 import time
 from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -21,6 +24,7 @@ from ..fit.information import cramer_rao
 from ..fit.model import PatternModel
 from ..fit.solve import fit_patterns
 from ..pqnet.calibration import coverage
+from ..pqnet import task as task_module
 from ..pqnet.ensemble import Ensemble, HeldOut, Prediction, draw_held_out, make_ensemble
 from ..pqnet.inference import is_in_range
 from ..pqnet.library import stream_library
@@ -29,6 +33,7 @@ from ..pqnet.refine import largest_residual, refine
 from ..pqnet.score import DOSES, STRONG
 from ..pqnet.seeds import Purpose
 from ..pqnet.task import Task, make_task, make_training
+from ..provenance import canonical_json, code_hash
 from .marks import Mark, at_least, at_most, not_measured, reported, table
 
 DEVICE = "CPU, or the GPU that the rows name"
@@ -50,7 +55,11 @@ GPU_GOALS = {"nca-8": 10, "lixc-6": 20, "nca-13": 40}
 
 
 def measure(
-    epochs: int = EPOCHS, members: int = MEMBERS, tests: int = TESTS, presets: tuple[str, ...] = ("nca-8",)
+    epochs: int = EPOCHS,
+    members: int = MEMBERS,
+    tests: int = TESTS,
+    presets: tuple[str, ...] = ("nca-8",),
+    keep: Path | None = None,
 ) -> list[Mark]:
     """All marks; about ten minutes on one core."""
     torch.set_num_threads(1)
@@ -59,12 +68,9 @@ def measure(
     for preset in presets:
         task = bench_task(preset, epochs)
         marks += library_marks(task)
-        started = time.process_time()
-        networks = [make_training(task, member=k, device=best_device()).run() for k in range(members)]
-        seconds = (time.process_time() - started) / members
-        marks.append(
-            reported(f"{preset}: training of one member on {epochs * 20_000:,} patterns, CPU time", seconds, "s")
-        )
+        networks, seconds = zip(*(trained_member(task, k, keep) for k in range(members)), strict=True)
+        name = f"{preset}: training of one of {members} members on {epochs * 20_000:,} patterns, CPU time"
+        marks.append(reported(name, float(np.mean(seconds)), "s"))
         ensemble = make_ensemble(
             task.model, task.recipe, task.noise, task.scaling, networks, patterns=HELD_OUT, alarms=0.05, seed=0
         )
@@ -73,6 +79,23 @@ def measure(
         marks += range_marks(preset, task, ensemble, n=FITTED)
         marks += speed_marks(preset, task, ensemble)
     return marks
+
+
+def trained_member(task: Task, member: int, keep: Path | None) -> tuple[torch.nn.Module, float]:
+    """A network and the CPU seconds that its training took, now or when it was put into the folder."""
+    from ..io.pqnet import read_key, read_member, read_settings, write_member  # not where a bare GPU machine measures
+
+    code = code_hash(Path(task_module.__file__))
+    key = sha256(canonical_json([task.model.phases.name, task.settings.of_member(), member, code]).encode()).hexdigest()
+    path = keep and keep / f"{task.model.phases.name}_{task.schedule.epochs}_{member}.pt"
+    if path and path.is_file() and read_key(path) == key:
+        return read_member(path), read_settings(path)["cpu_seconds"]
+    training = make_training(task, member=member, device=best_device())
+    seconds = timed(training.run)
+    if path:
+        keep.mkdir(parents=True, exist_ok=True)
+        write_member(training.state(), path, key=key, settings={"cpu_seconds": seconds})
+    return training.network, seconds
 
 
 def bench_task(preset: str, epochs: int) -> Task:
