@@ -23,8 +23,8 @@ from ..denoise.unet import best_device
 from ..fit.information import cramer_rao
 from ..fit.model import PatternModel
 from ..fit.solve import fit_patterns
-from ..pqnet.calibration import coverage
 from ..pqnet import task as task_module
+from ..pqnet.calibration import coverage
 from ..pqnet.ensemble import Ensemble, HeldOut, Prediction, draw_held_out, make_ensemble
 from ..pqnet.inference import is_in_range
 from ..pqnet.library import stream_library
@@ -45,7 +45,7 @@ PROFILE = InstrumentProfile(
 )  # fmt: skip
 ANSWERED = {"nca-8": ("NCA",), "nca-13": (), "lixc-6": (), "lixc-4": (), "nmc532-charged": (), "nmc532-discharged": ()}
 """Phases that the networks of a preset answer for; all if empty, as in the paper."""
-EPOCHS, MEMBERS, TESTS, HELD_OUT = 75, 2, 10_000, 60_000
+EPOCHS, MEMBERS, TESTS, HELD_OUT = 75, 10, 10_000, 60_000
 FITTED = 2000
 """Test patterns that the full fit and the bound are computed for."""
 VOXELS = 405_769
