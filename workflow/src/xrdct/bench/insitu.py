@@ -65,8 +65,8 @@ PRESENT = 0.05
 """A phase is there from this share of its electrode's phases on."""
 INSIDE = 0.3
 """A voxel is drawn into a region from this share of its volume on."""
-NETWORKS = {"apply": True, "members": 2, "epochs": 15, "held_out": 20_000, "library": {"absent": 0.6}}
-"""PQ-Net on a budget of two minutes: two steps of the fit follow. A voxel holds two or three of the phases."""
+NETWORKS = {"apply": True, "members": 2, "epochs": 8, "held_out": 10_000, "library": {"absent": 0.6}}
+"""PQ-Net on a budget of a minute: two steps of the fit follow. A voxel holds two or three of the phases."""
 PLANTED = {"pin": "pin_austenite", "tab": "tab_NiCu"}
 """Names in the twin of what the phase set calls otherwise."""
 LOCAL, ALIKE = 0.02, 0.97

@@ -1,6 +1,7 @@
 """PQ-Net on simulated patterns: errors beside the full fit's and the Cramér-Rao bound, coverage, warnings, speed.
 
-The default is a budget for two CPU cores: the NCA preset alone, a few networks, a fifth of the paper's training.
+The default is a budget for two CPU cores: the NCA preset alone, as many networks as the settings' default, a fifth of
+the paper's training.
 ``python -m xrdct.bench.pqnet [--epochs N] [--members N] [--presets NAME ...] [--tests N]`` measures with another one;
 ``--keep FOLDER`` leaves the trained networks there and takes those that are there, if code and settings are the same.
 """
@@ -8,7 +9,6 @@ The default is a budget for two CPU cores: the NCA preset alone, a few networks,
 import argparse
 import sys
 import time
-from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from ..pqnet.score import DOSES, STRONG
 from ..pqnet.seeds import Purpose
 from ..pqnet.task import Task, make_task, make_training
 from ..provenance import canonical_json, code_hash
-from .marks import Mark, at_least, at_most, not_measured, reported, table
+from .marks import Mark, at_least, at_most, between, not_measured, reported, summary, table, write_summary
 
 DEVICE = "CPU, or the GPU that the rows name"
 PIXEL = 0.00828
@@ -45,7 +45,9 @@ PROFILE = InstrumentProfile(
 )  # fmt: skip
 ANSWERED = {"nca-8": ("NCA",), "nca-13": (), "lixc-6": (), "lixc-4": (), "nmc532-charged": (), "nmc532-discharged": ()}
 """Phases that the networks of a preset answer for; all if empty, as in the paper."""
-EPOCHS, MEMBERS, TESTS, HELD_OUT = 75, 10, 10_000, 60_000
+EPOCHS, MEMBERS, TESTS, HELD_OUT = 75, 5, 20_000, 60_000
+FRESH = 200
+"""First seed of the test patterns: the classes of the calibration were chosen on draws of smaller ones."""
 FITTED = 2000
 """Test patterns that the full fit and the bound are computed for."""
 VOXELS = 405_769
@@ -61,7 +63,7 @@ def measure(
     presets: tuple[str, ...] = ("nca-8",),
     keep: Path | None = None,
 ) -> list[Mark]:
-    """All marks; about ten minutes on one core."""
+    """All marks; about twenty minutes on one core."""
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     marks = []
@@ -75,7 +77,7 @@ def measure(
             task.model, task.recipe, task.noise, task.scaling, networks, patterns=HELD_OUT, alarms=0.05, seed=0
         )
         for number, dose in enumerate(DOSES):
-            marks += dose_marks(preset, task, ensemble, dose, n=tests, seed=number)
+            marks += dose_marks(preset, task, ensemble, dose, n=tests, seed=FRESH + number)
         marks += range_marks(preset, task, ensemble, n=FITTED)
         marks += speed_marks(preset, task, ensemble)
     return marks
@@ -143,7 +145,7 @@ def dose_marks(preset: str, task: Task, ensemble: Ensemble, dose: float, *, n: i
 
 
 def coverage_marks(preset, task, held_out: HeldOut, prediction: Prediction, refined, dose) -> list[Mark]:
-    """Share of true values within their error bars: the worst of the targets, for weak and for strong phases."""
+    """Share of true values within their error bars, of the target that is farthest off, for weak and strong phases."""
     scaling, truth = task.scaling, held_out.targets(task.scaling)
     weak = held_out.present(scaling, 0.02) & ~held_out.present(scaling, STRONG)
     groups = {"all": held_out.present(scaling, 0.02), "weak": weak, "strong": held_out.present(scaling, 0.6)}
@@ -155,9 +157,9 @@ def coverage_marks(preset, task, held_out: HeldOut, prediction: Prediction, refi
     for source, (values, bars) in sources.items():
         for group, chosen in groups.items():
             covered = coverage(values - truth, bars, chosen)
-            worst = float(np.nanmax(np.abs(covered - 0.68)))
-            name = f"{preset}, dose {dose:g}: {source}, coverage − 0.68, the worst target, {group} phases"
-            marks.append(at_most(name, 0.05, worst))
+            worst = int(np.nanargmax(np.abs(covered - 0.68)))
+            name = f"{preset}, dose {dose:g}: {source}, {group} phases, coverage of the target farthest from 0.68"
+            marks.append(between(name, 0.63, 0.73, float(covered[worst])))
     return marks
 
 
@@ -282,9 +284,14 @@ def main(argv=None) -> int:
     parser.add_argument("--members", type=int, default=MEMBERS)
     parser.add_argument("--tests", type=int, default=TESTS)
     parser.add_argument("--presets", nargs="+", choices=sorted(ANSWERED), default=["nca-8"])
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
+    parser.add_argument("--json", type=Path, help="also write the marks to this file")
     options = parser.parse_args(argv)
-    marks = measure(options.epochs, options.members, options.tests, tuple(options.presets))
-    print(table({"marks": {mark.name: asdict(mark) for mark in marks}}))
+    marks = measure(options.epochs, options.members, options.tests, tuple(options.presets), options.keep)
+    found = summary("pqnet", marks, device=DEVICE)
+    print(table(found))
+    if options.json:
+        write_summary(found, options.json)
     return 0
 
 

@@ -3,13 +3,14 @@
 One network for each preset learns from a fraction of the paper's patterns: this shows that libraries, training and
 error bars work there, not how good a full training is (`bench.pqnet` does, for NCA). The paper's schedule runs to its
 own end, when held-out patterns gain nothing for 5 epochs; the fast one then gets as many patterns, and as much time.
-``python -m xrdct.bench.pqnet_presets --only NAME ...`` prints the marks of some presets, or of `schedules`.
+``python -m xrdct.bench.pqnet_presets --only NAME ...`` measures the marks of some presets, or of `schedules`.
 """
 
 import argparse
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -24,7 +25,7 @@ from ..pqnet.score import STRONG
 from ..pqnet.seeds import Purpose
 from ..pqnet.task import Task, make_training
 from ..pqnet.training import Schedule, Training, paper_schedule
-from .marks import Mark, at_most, reported, table
+from .marks import Mark, at_most, reported, summary, table, write_summary
 from .pqnet import bench_task, library_marks
 
 DEVICE = "CPU"
@@ -38,22 +39,22 @@ NCA = "nca-8"
 class Budget:
     """How much is trained and tested."""
 
-    patterns: int = 20_000
+    patterns: int = 10_000
     """In an epoch."""
     epochs: int = 10
     """For a preset, and for each kind of network."""
-    held_out: int = 20_000
+    held_out: int = 12_000
     """Patterns for the error bars."""
-    tests: int = 3000
+    tests: int = 2000
     """Patterns at each dose."""
-    fitted: int = 600
+    fitted: int = 300
     """Of them, for the full fit and the bound."""
-    most: int = 30
+    most: int = 20
     """Epochs after which the paper's schedule is cut off."""
 
 
 def measure(names: tuple[str, ...] = (*PRESETS, SCHEDULES), budget: Budget = Budget()) -> list[Mark]:
-    """All marks; about twenty minutes on one core."""
+    """All marks; about ten minutes on one core."""
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     parts = [schedule_marks(budget) if name == SCHEDULES else preset_marks(name, budget) for name in names]
@@ -186,8 +187,12 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     everything = [*PRESETS, SCHEDULES]
     parser.add_argument("--only", nargs="+", choices=everything, default=everything)
-    marks = measure(tuple(parser.parse_args(argv).only))
-    print(table({"marks": {mark.name: asdict(mark) for mark in marks}}))
+    parser.add_argument("--json", type=Path, help="also write the marks to this file")
+    options = parser.parse_args(argv)
+    found = summary("pqnet-presets", measure(tuple(options.only)), device=DEVICE)
+    print(table(found))
+    if options.json:
+        write_summary(found, options.json)
     return 0
 
 
