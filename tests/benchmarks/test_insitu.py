@@ -87,3 +87,37 @@ def test_a_rule_that_looks_elsewhere_is_missed(masks, evolution, states):
     evolution.a_mean.loc["v4p20", "ROI3", "NCA"] = 2.819
     names = {"ROI3: found by its rule", "Table S5, regions by rule: largest error of a"}
     assert missed(insitu.judge_rules(masks, evolution, states)) == names
+
+
+class TestMaps:
+    @pytest.fixture
+    def truth(self):
+        """Discs of two phases, one of which the phase set calls by another name, and one in two regions."""
+        y, x = np.mgrid[-20:21, -20:21]
+        names = ["tab_NiCu", "NCA@ROI1", "NCA@ROI2", "Fe"]
+        volume = np.stack([np.hypot(x - dx, y) < radius for dx, radius in ((8, 5), (-8, 4), (-2, 3), (0, 0))])
+        share = volume / np.maximum(volume.sum(axis=0), 1)
+        coords = {"phase": names, "y": y[:, 0], "x": x[0], "angle": np.arange(0, 180, 2.0)}
+        data = {"volume_fraction": volume.astype("f4"), "weight_fraction": share.astype("f4")}
+        return xr.Dataset({name: (("phase", "y", "x"), values) for name, values in data.items()}, coords)
+
+    @pytest.fixture
+    def maps(self, truth):
+        """Three times what was planted."""
+        tab, one, two, iron = 3 * truth.volume_fraction.values
+        data = {"scale": (("phase", "y", "x"), np.stack([one + two, tab, iron])), "mask": (("y", "x"), tab >= 0)}
+        return xr.Dataset(data, {"phase": ["NCA", "tab", "Fe"]})
+
+    def test_perfect_maps_of_any_scale_are_alike_and_absent_phases_do_not_count(self, truth, maps):
+        found = insitu.map_marks({"one": truth}, {"one": maps})
+        assert [mark.measured for mark in found if mark.goal] == pytest.approx([1, 1])  # NCA and tab, no Fe
+        assert not missed(found)
+        # A disc's rim is lost in 90 projections, but not the disc.
+        shown = [mark.measured for mark in found if not mark.goal]
+        assert min(shown) > 0.9
+        assert max(shown) < 1
+
+    def test_the_worst_of_the_voltages_counts(self, truth, maps):
+        moved = maps.roll(x=3)
+        found = insitu.map_marks({"one": truth, "two": truth}, {"one": maps, "two": moved})
+        assert len(missed(found)) == 2
