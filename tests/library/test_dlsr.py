@@ -16,6 +16,7 @@ from xrdct.bench.thick_cell import (
     thick_cell,
 )
 from xrdct.config import Config, PhaseSetSettings, validate
+from xrdct.dlsr import precondition
 from xrdct.dlsr.forward import Forward
 from xrdct.dlsr.newton import Curvature, Problem, conjugate_gradients
 from xrdct.dlsr.refine import Start, _least, prepare, refine
@@ -231,19 +232,54 @@ class TestPrior:
             assert np.all(there <= parabola + 1e-9)
 
 
-def test_conjugate_gradients_solve_the_normal_equations(chain, data, start):
+@pytest.fixture(scope="module")
+def problem(chain, data, start):
     base, unknowns, units = prepare(chain, start, ("NCA",))
     used = data[..., chain.used]
-    problem = Problem(chain, unknowns, base, used, np.ones_like(used), unknowns.roughness(chain.mask, units), 1.0)
-    curvature = Curvature(problem, unknowns.read(base))
+    return Problem(chain, unknowns, base, used, 1 / np.maximum(used, 1), unknowns.roughness(chain.mask, units), 1.0)
+
+
+def test_conjugate_gradients_solve_the_normal_equations(problem):
+    curvature = Curvature(problem, problem.unknowns.read(problem.base))
     rng = np.random.default_rng(0)
-    free = rng.random(unknowns.read(base).size) > 0.2
+    free = rng.random(problem.unknowns.read(problem.base).size) > 0.2
     right = (curvature @ (rng.normal(size=free.size) * free)) * free
     x = conjugate_gradients(curvature, right, free, most=100, precision=1e-3)
     rest = ((curvature @ x) * free - right) * free
     assert np.all(x[~free] == 0)
     measure = [float(v @ curvature.precondition(v)) for v in (rest, right)]
     assert measure[0] < 1e-4 * measure[1]
+
+
+class TestPreconditioner:
+    def test_it_is_symmetric_and_positive(self, problem):
+        curvature = Curvature(problem, problem.unknowns.read(problem.base))
+        rng = np.random.default_rng(0)
+        one, other = rng.normal(size=(2, problem.unknowns.read(problem.base).size))
+        there, back = one @ curvature.precondition(other), curvature.precondition(one) @ other
+        assert there == pytest.approx(back, rel=1e-9)
+        assert all(v @ curvature.precondition(v) > 0 for v in (one, other))
+
+    def test_a_step_gets_farther_with_what_couples_neighbours(self, problem, monkeypatch):
+        vector = problem.unknowns.read(problem.base)
+        residual = problem.misfit(vector)[2]
+        lowered = []
+        for weights in (precondition.frequency_weights, lambda shape, _: np.ones((shape[0], shape[1] // 2 + 1))):
+            monkeypatch.setattr(precondition, "frequency_weights", weights)
+            curvature = Curvature(problem, vector)
+            right = curvature.gradient(vector, residual)
+            x = conjugate_gradients(curvature, right, np.ones(vector.size, bool), most=8, precision=1e-6)
+            lowered.append(float(2 * right @ x - x @ (curvature @ x)))
+        best = conjugate_gradients(curvature, right, np.ones(vector.size, bool), most=200, precision=1e-5)
+        missed = [float(right @ best) - one for one in lowered]
+        assert 0 <= missed[0] < 0.5 * missed[1]
+
+    def test_the_mean_weight_of_rays_and_of_a_prior_is_one(self):
+        for prior in (0.0, 0.5, 1.0):
+            half = precondition.frequency_weights((64, 64), prior)
+            whole = np.concatenate([half, half[:, 1:-1]], axis=1)
+            assert whole.mean() == pytest.approx(1, abs=0.15)  # the least of a weight is raised
+            assert half.min() >= precondition.LEAST
 
 
 def test_the_weight_lies_between_two_that_predict_alike():
