@@ -16,7 +16,7 @@ from xrdct.bench.thick_cell import (
     thick_cell,
 )
 from xrdct.config import Config, PhaseSetSettings, validate
-from xrdct.dlsr import precondition
+from xrdct.dlsr import forward, precondition
 from xrdct.dlsr.forward import Forward
 from xrdct.dlsr.newton import Curvature, Problem, conjugate_gradients
 from xrdct.dlsr.refine import Start, _least, prepare, refine
@@ -177,6 +177,13 @@ class TestForward:
         expected = chain.slopes(start.values, places).back(data[..., chain.used])
         found = bands.slopes(start.values, places).back(data[..., chain.used])
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+    def test_what_it_will_cost_is_said_before_it_begins(self, chain, monkeypatch):
+        monkeypatch.setattr(forward, "seconds_per_projection", lambda beam: 3e-5)
+        bins = sum(len(band.back) for band in chain.bands)
+        minutes = 3 * forward.PROJECTIONS * 3e-5 * bins / 60
+        assert f"about {minutes:.2g} minutes for 3 searches" in chain.cost(3)
+        assert "GB" in chain.cost()
 
     def test_a_range_that_parallax_empties_is_refused(self, cell):
         narrow = load_phase_set(ONE_LINE.model_copy(update={"q_min": 1.28, "q_max": 1.35}))
