@@ -17,6 +17,7 @@ from xrdct.bench.thick_cell import (
 )
 from xrdct.config import Config, PhaseSetSettings, validate
 from xrdct.dlsr import forward, precondition
+from xrdct.dlsr.banded import Banded
 from xrdct.dlsr.forward import Forward
 from xrdct.dlsr.newton import Curvature, Problem, conjugate_gradients
 from xrdct.dlsr.refine import Start, _least, prepare, refine
@@ -167,7 +168,7 @@ class TestForward:
         bands = chain_of(phases, chain.mask, cell, band=12)
         assert len(chain.bands) == 1
         assert len(bands.bands) == 6
-        assert max(len(band.back) for band in bands.bands) < 0.7 * len(chain.bands[0].back)
+        assert max(band.back.shape[0] for band in bands.bands) < 0.7 * chain.bands[0].back.shape[0]
         owned = np.concatenate([band.model.q[band.own] for band in bands.bands])
         np.testing.assert_array_equal(owned, chain.bands[0].model.q[chain.bands[0].own])
         expected = chain.predict(start.values)
@@ -180,7 +181,7 @@ class TestForward:
 
     def test_what_it_will_cost_is_said_before_it_begins(self, chain, monkeypatch):
         monkeypatch.setattr(forward, "seconds_per_projection", lambda beam: 3e-5)
-        bins = sum(len(band.back) for band in chain.bands)
+        bins = sum(band.back.shape[0] for band in chain.bands)
         minutes = 3 * forward.PROJECTIONS * 3e-5 * bins / 60
         assert f"about {minutes:.2g} minutes for 3 searches" in chain.cost(3)
         assert "GB" in chain.cost()
@@ -189,6 +190,17 @@ class TestForward:
         narrow = load_phase_set(ONE_LINE.model_copy(update={"q_min": 1.28, "q_max": 1.35}))
         with pytest.raises(FitError, match="too narrow"):
             chain_of(narrow, np.ones((N, N), bool), cell, distance=400.0)
+
+
+@pytest.mark.parametrize("shape", [(596, 196), (150, 400), (30, 40)])
+def test_a_band_is_multiplied_like_the_whole_matrix_there_and_back(shape):
+    rng = np.random.default_rng(0)
+    distance = np.arange(shape[0])[:, None] / shape[0] - np.arange(shape[1]) / shape[1]
+    matrix = rng.normal(size=shape) * (np.abs(distance) < 0.06)
+    x, y = rng.normal(size=(3, 5, shape[0])), rng.normal(size=(3, 5, shape[1]))
+    band = Banded(matrix)
+    np.testing.assert_allclose(band.of(x), x @ matrix, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(band.transposed(y), y @ matrix.T, rtol=1e-6, atol=1e-9)
 
 
 class TestUnknowns:

@@ -112,7 +112,7 @@ class Forward:
         searches
             1 with a weight of the prior that is given, `refine.SEARCHES` if it is looked for.
         """
-        bins = [len(band.back) for band in self.bands]
+        bins = [band.back.shape[0] for band in self.bands]
         kept = min(MEMORY, 40.0 * self.n_voxels * self.model.q.size)
         rays = self.beam.angles.size * self.beam.n_positions
         widest = max(bins) + 2 * self.beam.padding
