@@ -65,6 +65,13 @@ def test_a_stage_that_is_off_costs_nothing_and_one_never_measured_is_named():
     assert not_measured(CONFIG, rates) == ["denoise"]
 
 
+def test_reconstruction_with_parallax_is_named_where_only_that_without_was_measured():
+    way = CONFIG.reconstruct.model_copy(update={"method": "sirt", "parallax": "dlsr"})
+    config, rates = CONFIG.model_copy(update={"reconstruct": way}), read_rates()
+    assert not_measured(config, rates) == ["refine_dlsr", "reconstruct with parallax"]
+    assert not_measured(config, rates | {"parallax": "linear"}) == ["refine_dlsr"]
+
+
 @pytest.mark.parametrize("rule", SIZES)
 def test_every_rule_whose_work_grows_has_a_rate_that_is_not_zero(rule):
     assert read_rates()["rules"][rule]["cpu_s_per_unit"] > 0
