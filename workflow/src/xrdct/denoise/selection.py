@@ -100,7 +100,8 @@ def candidates_of(values, scales, inside, channel, *, network=None, projected=No
         "weights": blend(features, values, inside)[0],
     }
     if network is not None:
-        found = outputs(network, values, scales, channel, turns=turns)
+        beside = projected if network.architecture["inputs"] > 1 else None
+        found = outputs(network, values, scales, channel, projected=beside, turns=turns)
         candidates["network"] = found
         candidates["network+weights"] = blend(np.concatenate([features, found[:, None]], axis=1), values, inside)[0]
     if projected is not None:
