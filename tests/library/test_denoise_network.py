@@ -186,12 +186,15 @@ def test_held_out_pairs_are_never_trained_on_and_every_channel_is():
     assert len(trained) + len(checked) == 40 * K
 
 
-def test_training_on_pure_noise_returns_about_the_mean():
+@pytest.mark.parametrize("joint", [False, True])
+def test_training_on_pure_noise_returns_about_the_mean(joint):
     rng = np.random.default_rng(1)
     noise = rng.normal(3.0, 1.0, (4, K, N, N)).astype(np.float32)
     scales = find_scales(noise, inside())
-    network = training(noise, scales, Schedule(steps=300, learning_rate=3e-3), width=8).run()
-    found = np.stack([image for _, image, _ in denoise(network, noise, scales)])[:, inside()]
+    projected = project_leave_one_out(noise, scales, inside()) if joint else None
+    network = new_network(width=8, depth=2, seed=0, inputs=1 + joint)
+    Training(network, noise, scales, inside(), Schedule(steps=300), projected=projected).run()
+    found = np.stack([image for _, image, _ in denoise(network, noise, scales, projected=projected)])[:, inside()]
     # white noise of 1/2 in, next to none out: the receptive field (22 px) averages some hundred voxels
     assert found.std() < 0.15
     assert found.mean() == pytest.approx(3.0, abs=0.05)

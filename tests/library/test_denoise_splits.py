@@ -77,10 +77,11 @@ def test_parts_by_angle_keep_the_scale_and_the_centre_of_each_line():
     np.testing.assert_allclose(parts[0][:, inside(margin=14)], 1, atol=0.05)
 
 
-def test_turned_parts_are_the_same_scan_at_random_angles():
+def test_turned_parts_are_the_same_scan_at_random_angles(monkeypatch):
+    monkeypatch.setattr("xrdct.denoise.splits.OFFSETS", 2)
     groups = poisson_groups(dose=30.0, seed=0)
     split = by_group(groups, ANGLES, cor=COR)
-    turned = reconstruct_turned(split, 5, seed=4, n_offsets=2)
+    turned = reconstruct_turned(split, 5, seed=4)
     assert turned.shape == (2, K, N, N)
     for images, offset in zip(turned, np.random.default_rng((4, 5)).uniform(0, 360, 2), strict=True):
         whole = reconstruct(groups.mean(axis=2)[..., [5]], ANGLES + offset, cor=COR)[..., 0]
@@ -90,7 +91,7 @@ def test_turned_parts_are_the_same_scan_at_random_angles():
         for image in (turned[0].mean(axis=0), reconstruct_parts(split)[5].mean(axis=0))
     )
     assert first == pytest.approx(second, abs=0.3)  # the centre of mass went round the axis
-    np.testing.assert_array_equal(turned, reconstruct_turned(split, 5, seed=4, n_offsets=2))
+    np.testing.assert_array_equal(turned, reconstruct_turned(split, 5, seed=4))
 
 
 def test_few_angles_in_a_part_are_warned_of(caplog):

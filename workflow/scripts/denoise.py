@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import xarray as xr
 from xrdct.denoise.gates import try_on_scan
 from xrdct.denoise.guard import put_back
 from xrdct.denoise.low_rank import FEWEST_PARTS, project_leave_one_out
-from xrdct.denoise.paper import train_channel_by_channel
 from xrdct.denoise.scaling import find_scales
 from xrdct.denoise.selection import denoise_best, denoise_channel
 from xrdct.denoise.splits import (
@@ -22,7 +22,6 @@ from xrdct.denoise.splits import (
     by_group,
     by_thinning,
     reconstruct_parts,
-    reconstruct_turned,
     refuse_unlike_parts,
 )
 from xrdct.denoise.training import Schedule, Training
@@ -30,16 +29,17 @@ from xrdct.denoise.unet import best_device, new_network
 from xrdct.errors import GeometryError, StoreError
 from xrdct.geometry import pixel_centres
 from xrdct.gpu_memory import on_gpu_or_cpu
-from xrdct.io.network import network_from, read_training, write_training
+from xrdct.io.network import network_from, read_training
+from xrdct.io.resumable import finished_beside, trained, tuned_channel_by_channel
 from xrdct.io.store import manifest_digest, read_store, replaced_when_whole, write_store
 from xrdct.io.whole import scratch_beside
 from xrdct.logbook import logbook, progress
 
 log = logging.getLogger("xrdct.denoise")
 
-BOLDEST_FIRST = (("joint+network",), ("joint",), ("network", "network+weights"), ("weights",))
+BOLDEST_FIRST = ("joint+network", "joint", "network+weights", "weights")
 """Methods in the order in which the gates refuse them."""
-LEANING_ON_ALL_CHANNELS = BOLDEST_FIRST[0] + BOLDEST_FIRST[1] + BOLDEST_FIRST[2]
+LEANING_ON_ALL_CHANNELS = BOLDEST_FIRST[:3]
 """Methods that are given the projection where there is one."""
 
 
@@ -65,6 +65,7 @@ def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curve
     inputs = {"sinogram": digest} | ({"model": file_digest(model)} if model else {})
     dataset = to_dataset(volume, spread, methods, sinogram).assign_attrs(gates=json.dumps(gates, sort_keys=True))
     write_store(dataset, store, manifest, kind="volume", settings=settings, inputs=inputs)
+    shutil.rmtree(finished_beside(network_file), ignore_errors=True)
 
 
 def split_of(sinogram, settings):
@@ -94,9 +95,11 @@ def denoise(split, parts, scales, inside, network_file, digest, settings, model,
     log.info("network on %s", torch.cuda.get_device_name() if device == "cuda" else "the CPU")
     architecture = {name: settings[name] for name in ("width", "depth", "seed")}
     curves, network = [], None
+    key = hashlib.sha256(json.dumps([digest, settings], sort_keys=True).encode()).hexdigest()
     if model is None and settings["schedule"] == "paper":
         network = new_network(**architecture, device=device)
-        found = guarded(one_after_the_other(split, parts, scales, inside, network, settings, curves), parts)
+        channels = one_after_the_other(split, parts, scales, inside, network, settings, curves, network_file, key)
+        found = guarded(channels, parts)
         log.warning("the gates do not run with denoise.schedule 'paper': its network is another one for every channel")
         return *found, curves, None
     projected = None
@@ -110,12 +113,11 @@ def denoise(split, parts, scales, inside, network_file, digest, settings, model,
         network = network_from(state, device=device)
         curves.append(curve_of("another scan's network", state))
     elif settings["steps"]:
-        key = hashlib.sha256(json.dumps([digest, settings], sort_keys=True).encode()).hexdigest()
 
         def train(device):
             network = new_network(**architecture, inputs=1 if projected is None else 2, device=device)
             training = Training(network, parts, scales, inside, schedule_of(settings), projected=projected)
-            return trained(training, network_file, key=key)
+            return trained(training, network_file, key=key, progress=progress("train", "step"))
 
         state = on_gpu_or_cpu("denoise, training", train, device)
         network = network_from(state, device=device)
@@ -146,7 +148,7 @@ def behind_gates(parts, scales, inside, network, projected, folder):
     refused, gates = [], []
     while True:
         # A network of two inputs is not asked without the projection: what leans on it is refused together.
-        used = {"network": None if set(BOLDEST_FIRST[2]) <= set(refused) else network, "without": refused}
+        used = {"network": None if "network+weights" in refused else network, "without": refused}
         *found, methods = guarded(denoise_best(parts, scales, inside, projected=projected, **used), parts)
         wanted = projected is not None and not set(LEANING_ON_ALL_CHANNELS) <= set(refused)
         out = room(folder / "planted.npy", parts.shape) if wanted else None
@@ -154,14 +156,14 @@ def behind_gates(parts, scales, inside, network, projected, folder):
         if left is None:
             log.warning("the gates did not run: the scan has too few channels to plant anything")
             return *found, methods, gates
-        bold = next((group for group in BOLDEST_FIRST if set(group) & set(methods)), None)
+        bold = next((name for name in BOLDEST_FIRST if name in methods), None)
         shares = {name: round(value, 3) for name, value in asdict(left).items()}
         gates.append({"passed": left.passed, "left": shares, "refused": list(refused)})
         log.log(logging.INFO if left.passed else logging.WARNING, "gates: left of what was planted: %s", shares)
         if left.passed or bold is None:
             return *found, methods, gates
-        log.warning("refused: %s erases a rare phase or bends peaks on this scan", " and ".join(bold))
-        refused += bold
+        log.warning("refused: %s erases a rare phase or bends peaks on this scan", bold)
+        refused.append(bold)
 
 
 def guarded(channels, parts):
@@ -171,16 +173,14 @@ def guarded(channels, parts):
     return volume, np.hypot(spread, added), methods
 
 
-def one_after_the_other(split, parts, scales, inside, network, settings, curves):
+def one_after_the_other(split, parts, scales, inside, network, settings, curves, network_file, key):
     """The paper's schedule: each channel is denoised while the network is tuned to it."""
-
-    def turned(channel):
-        return reconstruct_turned(split, channel, seed=settings["seed"])
-
-    tuned = train_channel_by_channel(network, parts, scales, inside, turned=turned, seed=settings["seed"])
-    for channel, training in tuned:
-        curves.append(curve_of(f"channel {channel}", training.state()))
-        yield denoise_channel(parts[channel], scales, inside, channel, network=training.network)
+    tuned = tuned_channel_by_channel(
+        network, split, parts, scales, inside, seed=settings["seed"], network_file=network_file, key=key
+    )
+    for found, state in tuned:
+        curves.append(curve_of(f"channel {found.channel}", state))
+        yield found
     for channel in sorted(set(range(len(parts))) - set(scales.usable.tolist())):
         yield denoise_channel(parts[channel], scales, inside, channel)
 
@@ -199,23 +199,6 @@ def write_curves(curves, path):
 def schedule_of(settings):
     """The shared training as the settings want it."""
     return Schedule(**{name: settings[name] for name in ("steps", "patience", "loss", "seed")})
-
-
-def trained(training, network_file, *, key):
-    """State of a whole training; one that was made before is taken, and one that was killed goes on."""
-    state = read_training(network_file, key=key)
-    if state is not None:
-        log.info("the network in %s was trained on this very sinogram", network_file)
-        return state
-    partial = Path(network_file).with_name(f".{Path(network_file).name}.growing")
-    state = read_training(partial, key=key)
-    if state is not None:
-        training.restore(state)
-        log.info("training goes on at step %d", training.step)
-    training.run(checkpoint=lambda state: write_training(state, partial, key=key), progress=progress("train", "step"))
-    partial.rename(network_file)
-    log.info("trained: %s", {name: value for name, value in training.best.items() if name != "weights"})
-    return training.state()
 
 
 def collect(channels, shape):

@@ -57,7 +57,7 @@ def measure(seeds: int = SEEDS, steps: int = STEPS) -> list[Mark]:
 
 
 def over_seeds(runs: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of every figure over the runs that have it (some are of the first seed alone), and the worst of the gates'."""
+    """Mean of every figure over the runs that have it (some are of seed 0 alone), and the worst of the gates'."""
     values = {key: [run[key] for run in runs if key in run] for key in runs[0]}
     found = {key: float(np.mean(own)) for key, own in values.items()}
     for key, own in values.items():
@@ -134,7 +134,7 @@ def methods(parts: np.ndarray, *, seed: int, steps: int, joint: bool) -> dict[st
     scales = find_scales(parts, INSIDE)
     projected = project_leave_one_out(parts, scales, INSIDE) if joint else None
     network = trained(parts, scales, Schedule(steps=steps, seed=seed), projected)
-    names = [name for name in METHODS[1:] if joint or "joint" not in name]
+    names = ["network", *(name for name in METHODS[1:] if joint or "joint" not in name)]
     found = {name: np.empty_like(parts[:, 0]) for name in names}
     for channel, values in enumerate(parts):
         own = projected[channel] if joint else None
@@ -246,7 +246,7 @@ def dose_marks(dose: str, of: dict[str, float]) -> list[Mark]:
         marks.append(reported(f"{dose}: {name} over the best filter tuned with the truth, peaks", ahead, "dB"))
     ahead = of["joint, judged all"] - best["all"]
     marks.append(at_least(f"{dose}: guarded joint method over that filter, all", 2 if few else 3, ahead, "dB"))
-    for name in (*METHODS[1:], *SINGLE):
+    for name in (*METHODS[1:], SINGLE[1]):
         marks += [
             at_most(f"{dose}: {name}, rms of c / FBP's", 0.6 if few else 0.8, of[f"{name}, c rms"] / of["FBP, c rms"]),
             at_most(f"{dose}: {name}, |bias of c| in the dry spot", 5 if few else 2, of[f"{name}, c dry |bias|"], "mÅ"),

@@ -174,7 +174,7 @@ def reconstruct_parts(split: Split, *, out=None, progress: Progress = without_pr
     return out
 
 
-def reconstruct_turned(split: Split, channel: int, *, seed: int, n_offsets: int = OFFSETS, **settings) -> np.ndarray:
+def reconstruct_turned(split: Split, channel: int, *, seed: int, **settings) -> np.ndarray:
     """One channel's parts, reconstructed with the whole scan turned by random angles.
 
     It is how the papers make many images of few data: other pixels, other interpolation, the same noise.
@@ -182,10 +182,10 @@ def reconstruct_turned(split: Split, channel: int, *, seed: int, n_offsets: int 
     Returns
     -------
     numpy.ndarray
-        Shape (n_offsets, K, n_positions, n_positions).
+        Shape (OFFSETS, K, n_positions, n_positions).
     """
     sinograms = split.read(slice(channel, channel + 1))
-    offsets = np.random.default_rng((seed, channel)).uniform(0, 360, n_offsets)
+    offsets = np.random.default_rng((seed, channel)).uniform(0, 360, OFFSETS)
     every = [
         [
             reconstruct(np.ascontiguousarray(sinogram), angles + offset, cor=cor, **settings)[..., 0]
