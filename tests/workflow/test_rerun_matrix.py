@@ -216,7 +216,7 @@ KEYS = {
     "denoise.width": (8, {"denoise"}),
     "denoise.depth": (2, {"denoise"}),
     "denoise.model": ("network.pt", {"denoise"}),
-    "denoise.joint": (True, {"denoise"}),
+    "denoise.joint": (False, {"denoise"}),
     "denoise.seed": (1, {"denoise"}),
     # less to do: of the last stage, which the networks' maps stood for, there is a fit already
     "pqnet.apply": (False, {"draw_fit", "gather_beamtime"}, {"maps.source": "best"}),
