@@ -138,7 +138,7 @@ KEYS = {
     "reconstruct.filter": ("hann", {"reconstruct"}),
     "reconstruct.support": ("none", {"reconstruct"}),
     "reconstruct.iterations": (7, {"reconstruct"}),
-    "reconstruct.nonnegative": (True, {"reconstruct"}, {"reconstruct.method": "sirt"}),
+    "reconstruct.nonnegative": (True, {"reconstruct", "correct_absorption"}, {"reconstruct.method": "sirt"}),
     "reconstruct.each_subset": (False, set()),  # less to do
     "reconstruct.tv_weight": (0.1, {"reconstruct"}),
     "windows.preset": ("lithiated-graphite", MAPS, {"windows.windows": []}),

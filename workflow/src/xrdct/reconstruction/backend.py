@@ -14,6 +14,7 @@ from .arrays import Progress, without_progress
 from .astra_cuda import AstraBeam, cuda_available, fbp_cuda
 from .cgls import cgls
 from .fbp import fbp
+from .filtered import refined_fbp
 from .operator import ParallelBeam
 from .sart import sart
 from .sirt import sirt
@@ -21,10 +22,11 @@ from .tv import tv
 
 log = logging.getLogger(__name__)
 
-ON_CPU = {"fbp": fbp, "sirt": sirt, "sart": sart, "cgls": cgls, "tv": tv}
-ON_GPU = ON_CPU | {"fbp": fbp_cuda}
+ON_CPU = {"fbp": fbp, "refined_fbp": refined_fbp, "sirt": sirt, "sart": sart, "cgls": cgls, "tv": tv}
+ON_GPU = ON_CPU | {"fbp": fbp_cuda, "refined_fbp": partial(refined_fbp, project_back=fbp_cuda)}
 OPTIONS = {
     "fbp": ("filter",),
+    "refined_fbp": ("iterations", "nonnegative"),
     "sirt": ("iterations", "nonnegative"),
     "sart": ("iterations", "nonnegative"),
     "cgls": ("iterations",),
@@ -94,7 +96,7 @@ def reconstruct_blocks(
     Raises
     ------
     GeometryError
-        If shapes differ, the centre lies outside the field, or (method 'fbp') the angles leave a gap.
+        If shapes differ, the centre lies outside the field, or (methods 'fbp', 'refined_fbp') the angles leave a gap.
     """
     if method not in OPTIONS or support not in ("circle", "none"):
         raise ValueError(f"unknown method {method!r} or support {support!r}")
