@@ -10,6 +10,7 @@ doi:10.1109/83.760336, for images).
 import numpy as np
 import scipy.fft
 
+from .bands import parts
 from .unknowns import Unknowns
 
 LEAST = 0.3
@@ -29,7 +30,7 @@ class Preconditioner:
         Where the voxels are, shape (n_y, n_x).
     blocks
         Curvature of the local parameters of every voxel, the prior's diagonal included, shape (n_voxels, n_local,
-        n_local), positive definite.
+        n_local), positive definite. Taken over: it holds their roots afterwards, for it is large.
     prior
         That diagonal, shape (n_voxels, n_local).
     shared
@@ -39,8 +40,9 @@ class Preconditioner:
     def __init__(self, unknowns: Unknowns, mask: np.ndarray, blocks: np.ndarray, prior: np.ndarray, shared: np.ndarray):
         self._unknowns, self._mask, self._shared = unknowns, mask, shared
         size = np.sqrt(np.einsum("vii->vi", blocks))
-        self._roots = _inverse_roots(blocks / size[:, :, None] / size[:, None, :])
-        self._scale = 1 / size
+        for part in parts(len(blocks)):
+            blocks[part] = _inverse_roots(blocks[part] / size[part, :, None] / size[part, None, :])
+        self._roots, self._scale = blocks, 1 / size
         columns = zip(unknowns.member.T, (prior / size**2).T, strict=True)
         shares = [float(np.median(share[there])) if there.any() else 0.0 for there, share in columns]
         self._shape = tuple(2 * n for n in mask.shape)  # nothing is filtered across the rim
