@@ -24,6 +24,15 @@ from xrdct.io.network import network_from, read_training, write_training
 SHORT = Schedule(steps=40, check_every=10)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Images of these sizes wait longer for a second thread than they gain by it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def parts():
     return noisy_parts(dose=30.0)
@@ -245,7 +254,7 @@ def test_what_all_channels_say_together_helps_the_network(parts, scales):
         Training(network, parts, scales, inside(), Schedule(steps=150), projected=beside).run()
         found = [image for _, image, _ in denoise(network, parts, scales, projected=beside)]
         gained[name] = psnr(np.stack(found), clean, inside()).mean()
-    assert gained["together"] > gained["alone"] + 1  # measured {MEASURED} dB
+    assert gained["together"] > gained["alone"] + 1  # measured 1.7 dB
 
 
 def test_a_network_is_given_nothing_that_the_held_out_part_says_but_two_numbers_and_a_rank(parts, scales):
@@ -279,11 +288,12 @@ def test_images_of_one_channel_hold_the_same_part_out():
     assert not {part for _, part in trained} & {part for _, part in checked}
 
 
-def test_channel_by_channel_tunes_the_same_network_on(parts, scales):
+def test_channel_by_channel_tunes_the_same_network_on(parts, scales, monkeypatch):
+    monkeypatch.setattr("xrdct.denoise.paper.IMAGES", 1)
     seen, kept = [], []
     network = new_network(width=4, depth=2, seed=0)
     few = find_scales(parts[:3], inside())
-    for channel, tuned in train_channel_by_channel(network, parts[:3], few, inside(), share=0.01):
+    for channel, tuned in train_channel_by_channel(network, parts[:3], few, inside()):
         seen.append(channel)
         kept.append(weights(tuned.network))
         assert tuned.network is network

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import denoise
@@ -30,6 +31,15 @@ def clean():
     t = np.arange(N) - COR - lateral_position(3, -2, ANGLES)[:, None]
     chords = 2 * np.sqrt(np.clip(64 - t**2, 0, None))
     return chords[..., None] * np.exp(-0.5 * ((np.arange(N_Q) - 5) / 1.5) ** 2)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Images of these sizes wait longer for a second thread than they gain by it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -77,9 +87,10 @@ def error(image):
 
 @pytest.fixture
 def short_paper(monkeypatch):
-    """Three pairs in an epoch, not a hundred, of two angular offsets."""
+    """A few epochs of three pairs, of two angular offsets."""
     monkeypatch.setattr("xrdct.denoise.splits.OFFSETS", 2)
-    monkeypatch.setattr("xrdct.denoise.paper.IMAGES", 3)
+    for name, short in (("IMAGES", 3), ("EPOCHS", 5), ("EPOCHS_MORE", 2)):
+        monkeypatch.setattr(f"xrdct.denoise.paper.{name}", short)
 
 
 @pytest.mark.parametrize("split", ["pixel", "thinning", "angle"])

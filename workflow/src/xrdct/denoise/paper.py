@@ -5,7 +5,6 @@ minutes.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -48,7 +47,6 @@ def train_channel_by_channel(
     turned: Callable[[int], np.ndarray] | None = None,
     start: int = 0,
     seed: int = 0,
-    share: float = 1.0,
 ):
     """The paper's way: long on the first channel, then the same network a little longer on each next one.
 
@@ -61,8 +59,6 @@ def train_channel_by_channel(
         (`splits.reconstruct_turned`); None: trained on the parts as they are.
     start
         Position in `scales.usable` to go on from, with the network as it was left there.
-    share
-        Of the paper's epochs, for tests and comparisons.
 
     Yields
     ------
@@ -71,7 +67,6 @@ def train_channel_by_channel(
     """
     for position, channel in enumerate(scales.usable[start:], start):
         schedule = paper_schedule(first=position == 0, seed=seed + position)
-        schedule = replace(schedule, steps=max(1, round(share * schedule.steps)))
         images = np.asarray(parts[channel])[None] if turned is None else turned(int(channel))
         own = Scales(*(np.full(len(images), values[channel]) for values in (scales.mean, scales.noise)))
         pairs = hold_one_part_out(*images.shape[:2], seed=schedule.seed)

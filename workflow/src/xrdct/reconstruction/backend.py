@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import numba
 import numpy as np
@@ -139,12 +139,18 @@ def _in_fitting_parts(A: ParallelBeam, method: str, device: str) -> tuple[Callab
 def _solver(A: ParallelBeam, method: str, device: str) -> tuple[Callable, int]:
     """A function from a sinogram to an image, NumPy arrays both, and the number of channels to give it at a time."""
     if device == "cpu" or (device == "auto" and not cuda_available()):
-        log.info("%s on the CPU, %d threads", method, numba.get_num_threads())
+        _say_once(f"{method} on the CPU, {numba.get_num_threads()} threads")
         return partial(ON_CPU[method], A), CPU_BLOCK
     beam = AstraBeam(A)
-    log.info("%s on %s", method, beam.device_name)
+    _say_once(f"{method} on {beam.device_name}")
     solve = partial(ON_GPU[method], beam)
     return (lambda b, **options: beam.to_host(solve(beam.to_device(b), **options))), beam.channels_at_a_time
+
+
+@cache
+def _say_once(where: str) -> None:
+    """A scan may be reconstructed in thousands of calls, all on the same device."""
+    log.info(where)
 
 
 def _solve_some(solve: Callable, part: np.ndarray, finite: np.ndarray, A: ParallelBeam, options: dict) -> np.ndarray:
