@@ -7,6 +7,7 @@ start of Snakemake with the plugin would wait nine seconds for it: what was writ
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -59,9 +60,9 @@ def missing() -> str | None:
 
 
 def remove_left_over() -> None:
-    """Take away the configuration that a killed test run left behind, unless another run is using it."""
+    """Take away what a killed test run left behind, daemons and configuration, unless another run is using it."""
     with suppress(CannotStart, OSError), _locked():
-        _remove_configuration()
+        _end_daemons()
 
 
 @contextmanager
@@ -78,6 +79,7 @@ def _locked():
 
 def _start(folder):
     try:
+        _end_daemons()
         for name in ("state", "spool"):
             (folder / name).mkdir(parents=True)
         for k in range(N_GPUS):
@@ -89,6 +91,9 @@ def _start(folder):
         _run(folder, "/usr/sbin/slurmd")
         # The node is up when it runs something: what else is half installed shows here and not in a test.
         _run(folder, "srun", "--partition", "gpu", "--gpus", "1", "--immediate=30", "true")
+        _run(folder, "scontrol", "show", "config")
+        if f"StateSaveLocation       = {folder}/state" not in (folder / "commands.log").read_text():
+            raise OSError("another SLURM answers on this machine")
     except (OSError, LookupError, subprocess.SubprocessError) as error:
         logs = [path.read_text(errors="replace")[-1000:] for path in sorted(folder.glob("*.log"))]
         raise CannotStart("\n".join([f"no SLURM: {error}", *logs])) from None
@@ -98,18 +103,31 @@ def _stop(folder):
     """End the daemons of `folder`, with what still runs in them; munged stays."""
     with suppress(OSError, subprocess.SubprocessError):
         _run(folder, "scancel", "--user", "root")
-    for name in ("slurmd", "slurmctld"):
-        with suppress(OSError, ValueError):  # it never came up, or died on its own
-            _end(int((folder / f"{name}.pid").read_text()))
-    _remove_configuration()
+    _end_daemons()
 
 
-def _end(process):
-    os.kill(process, 15)
-    for _ in range(50):
-        time.sleep(0.1)
-        os.kill(process, 0)
-    os.kill(process, 9)
+def _end_daemons():
+    """End what the configuration of these tests says is running, and take the configuration away."""
+    conf = ETC / "slurm.conf"
+    text = conf.read_text() if conf.exists() else ""
+    if text.startswith(MARK):
+        for file in re.findall(r"PidFile=(.*)", text):
+            with suppress(OSError, ValueError):  # it never came up, or died on its own
+                _end(int(Path(file).read_text()), Path(file).stem)
+    for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+        path = ETC / name
+        if path.exists() and path.read_text().startswith(MARK):
+            path.unlink()
+
+
+def _end(process, name):
+    for patience, signal in ((50, 15), (10, 9)):
+        for _ in range(patience):
+            # The number may be another program's by now.
+            if Path(f"/proc/{process}/comm").read_text().strip() != name:
+                return
+            os.kill(process, signal)
+            time.sleep(0.1)
 
 
 def _start_munge(folder):
@@ -136,13 +154,6 @@ def _write_configuration(folder):
     (ETC / "gres.conf").write_text(f"{MARK}\nNodeName={host} Name=gpu Type=fake File={folder}/nvidia[0-{N_GPUS - 1}]\n")
     (ETC / "cgroup.conf").write_text(f"{MARK}\nCgroupAutomount=no\n")
     (ETC / "slurm.conf").write_text(_configuration(folder))
-
-
-def _remove_configuration():
-    for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
-        path = ETC / name
-        if path.exists() and path.read_text().startswith(MARK):
-            path.unlink()
 
 
 def _configuration(folder):

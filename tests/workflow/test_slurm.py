@@ -37,7 +37,6 @@ def slurm(tmp_path_factory):
 def through_slurm(beamtime, folder, *arguments, seconds):
     """What Snakemake prints while it runs a beamtime's raw files in `folder`, and the allocations that it asked for."""
     shutil.copytree(beamtime.folder / "raw", folder / "raw")
-    before = set(allocations())
     command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", folder]
     command += ["--workflow-profile", PROFILE.parent, "--configfile", beamtime.config, *LOCAL, *arguments]
     # A Snakemake that waits for SLURM ignores SIGTERM: hence -k.
@@ -46,14 +45,14 @@ def through_slurm(beamtime, folder, *arguments, seconds):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, cwd=folder)
     printed = done.stdout + done.stderr
     assert done.returncode == 0, printed[-6000:]
-    return printed, [job for name, job in allocations().items() if name not in before]
+    return printed, allocations(re.search(r"SLURM run ID: (\S+)", printed)[1])
 
 
-def allocations():
-    """What `scontrol` tells of every allocation, by its number."""
+def allocations(run):
+    """What `scontrol` tells of every allocation of a run."""
     told = subprocess.run(["scontrol", "show", "jobs"], capture_output=True, text=True, check=True, timeout=60).stdout
     jobs = [dict(re.findall(r"(\w+)=(\S*)", job)) for job in told.split("\n\n") if "JobId=" in job]
-    return {job["JobId"]: job for job in jobs}
+    return [job for job in jobs if job["JobName"] == run]
 
 
 def test_a_job_that_slurm_kills_for_its_memory_is_tried_again_with_more(slurm, tiny_raw, tmp_path):

@@ -249,10 +249,11 @@ def speed_marks(preset: str, task: Task, ensemble: Ensemble) -> list[Mark]:
         marks.append(at_most(name, 2, minutes, "min") if kind == "dense" else reported(name, minutes, "min"))
     values = ensemble.predict(held_out.patterns).values
     refine(task.model, held_out.patterns[:10], task.scaling.targets, values[:10])
-    seconds = timed(lambda: refine(task.model, held_out.patterns, task.scaling.targets, values))
-    per_member = timed(lambda: ensemble.predict(held_out.patterns))
-    rate = len(held_out.patterns) / (seconds + per_member)
-    marks.append(at_least(f"{preset}: networks + 2 steps, patterns per second and core", 2500, rate, "1/s"))
+    steps = timed(lambda: refine(task.model, held_out.patterns, task.scaling.targets, values))
+    networks = timed(lambda: ensemble.predict(held_out.patterns))
+    name = f"{preset}: {len(ensemble.members)} networks + 2 steps, patterns per second and core"
+    marks.append(at_least(name, 2500, len(values) / (steps + networks), "1/s"))
+    marks.append(reported(f"{preset}: the 2 steps alone, patterns per second and core", len(values) / steps, "1/s"))
     reason = "no GPU here"
     if preset in GPU_GOALS:
         goal = f"≤ {GPU_GOALS[preset]} s"
