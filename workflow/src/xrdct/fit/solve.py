@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import FitError
 from .model import PatternModel
-from .newton import CONVERGED, GIVEN, POISSON, fit_all
+from .newton import CONVERGED, GIVEN, KNOWN, POISSON, fit_all
 from .start import search_cells
 
 BLOCK = 20_000
@@ -94,7 +94,7 @@ def fit_patterns(
     places = np.flatnonzero(free)
     columns = np.full(free.size, -1)
     columns[places] = np.arange(places.size)
-    linear = np.isin(places, np.r_[model.scale_places, model.background_places])
+    knowledge = KNOWN / (model.high - model.low)[places] ** 2
     # Unit patterns are computed once where all patterns share what is not free, and what adds to their width.
     shared = start.ndim == 1 and (extra == extra[0]).all()
     fixed = model.units(start, extra=extra[0]) if shared else np.empty((0, 0))
@@ -116,7 +116,7 @@ def fit_patterns(
             model.high,
             columns,
             places,
-            linear,
+            knowledge,
             fixed,
             extra[part],
             most,
@@ -130,8 +130,8 @@ def fit_patterns(
 
 
 def _result(model, found, errors, summary, free):
-    _, state, rest, total, used = summary.T
-    chi2 = rest / np.maximum(used - np.isfinite(errors).sum(axis=1), 1)
+    _, state, rest, total, freedom = summary.T
+    chi2 = rest / freedom
     rwp = np.sqrt(rest / np.maximum(total, np.finfo(float).tiny))
     width = np.where(np.isfinite(model.high - model.low), model.high - model.low, 0.0)
     near = AT_LIMIT * width
