@@ -8,6 +8,7 @@ from support_fit import PIXEL, PROFILE
 from xrdct.config.fit import PhaseSetSettings, read_preset
 from xrdct.errors import ConfigError, FitError
 from xrdct.fit.cells import line_positions
+from xrdct.fit.engine import NumbaEngine
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.fit.solve import fit_patterns
@@ -158,7 +159,8 @@ class TestFit:
 
     def test_the_search_finds_cells_that_are_lines_away(self, nca):
         truth = drawn(nca, 300, 500.0, np.random.default_rng(7), level="quick")
-        starts = search_cells(nca, nca.patterns(truth), nca.start, nca.free(level="quick"))
+        free, best = nca.free(level="quick"), NumbaEngine().best_templates
+        starts = search_cells(nca, nca.patterns(truth), nca.start, free, best=best)
         for name, far in (("a", 0.006), ("c", 0.04)):
             k = nca.place("NCA", name)
             # A line's width is 0.4 % of q = 2.6: 0.011 Å in a, 0.06 Å in c (006).
