@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+import slurm_node
 from support import REPOSITORY, Beamtime, simulate
 
 HERE = Path(__file__).resolve().parent
@@ -15,6 +16,12 @@ HERE = Path(__file__).resolve().parent
 
 ORDER = ["results/test_demo.py", "workflow", "scripts", "library", "benchmarks", "results"]
 """What takes longest begins first; other tests of the demo come when it is there, so that no worker waits for it."""
+
+
+def pytest_sessionstart(session):
+    """A SLURM that was killed with its tests would cost every Snakemake nine seconds (`slurm_node`)."""
+    if not hasattr(session.config, "workerinput"):
+        slurm_node.remove_left_over()
 
 
 def pytest_collection_modifyitems(items):

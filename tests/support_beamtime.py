@@ -21,6 +21,7 @@ SETTINGS = {
     "regions": [
         {"name": "upper", "azimuth_deg": [0, 180]},
         {"name": "cathode", "strong": [{"phase": "NCA", "above": 0.5}]},
+        {"name": "farther", "cell": [{"phase": "NCA", "edge": "c", "angstrom": [14.501, 20.0]}]},
         {"name": "drawn", "mask": "MASK"},
     ],
     "clusters": {"phase": "NCA", "count": 2},

@@ -35,6 +35,17 @@ def test_a_summary_survives_the_file_and_fills_the_table(tmp_path):
     assert all(str(read[key]) in page for key in ("machine", "date", "revision", "device"))
 
 
+def test_the_page_begins_with_what_is_missed_and_folds_what_is_only_reported():
+    rows = [marks.at_most("|bias|", 2, 3.0, "Å"), marks.at_least("b", 1, 1.0), marks.reported("seconds", 7.0, "s")]
+    page = marks.page([marks.summary("demo", rows, device="CPU")])
+    head, body = page.split("## demo")
+    assert "| [demo](#demo) | 1 | 1 | 0 |" in head
+    assert "- demo: |bias|: 3 Å, goal ≤ 2" in head
+    goals, folded = body.split("<details>")
+    assert r"| \|bias\| | ≤ 2 | 3 Å | **no** |" in goals
+    assert "| seconds | – | 7 s | – |" in folded
+
+
 @pytest.mark.parametrize("path", sorted(HERE.glob("*.json")), ids=lambda path: path.stem)
 def test_every_file_belongs_to_a_bench_and_names_machine_and_revision(path):
     found = json.loads(path.read_text())

@@ -46,3 +46,18 @@ def test_a_beamtime_without_a_fit_is_refused():
     del settings["absorption"], settings["pqnet"], settings["maps"]  # each of them needs a fit too, and says so
     with pytest.raises(ConfigError, match=r"beamtime\.apply needs the maps of a fit"):
         config.validate(settings)
+
+
+@pytest.mark.parametrize(
+    ("beamtime", "message"),
+    [
+        ({"clusters": {"phase": "Cu"}}, "clusters looks at a or c of Cu, which is not fitted"),
+        ({"regions": [{"name": "x", "cell": [{"phase": "Cu", "edge": "a", "angstrom": [3, 4]}]}]}, "region x looks at"),
+    ],
+)
+def test_a_rule_by_cells_needs_cells_in_every_voxel(beamtime, message):
+    settings = demo(**beamtime)
+    config.validate(settings)  # two steps of the full fit follow the networks, and free every cell
+    settings["maps"] = {"source": "fit"}
+    with pytest.raises(ConfigError, match=message):
+        config.validate(settings)

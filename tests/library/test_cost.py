@@ -1,6 +1,7 @@
 """What a beamtime will cost follows from measured rates, and files from the stores' own rules."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from support import REPOSITORY
 from xrdct.cli import main
 from xrdct.config import load
 from xrdct.cost import SIZES, not_measured, plan, rule_rates, size_of
+from xrdct.cost_profile import LOCAL, THREADS, on_cluster
 from xrdct.io.rates import measured_rates, read_rates
 from xrdct.io.store import FORMS, files_of_array, write_store
 from xrdct.scans import read_scans
+from xrdct.snakemake_call import read_profile, snakemake_command
 
 DEMO = REPOSITORY / "config" / "demo"
 CONFIG, ROWS = load(DEMO / "config.yaml"), read_scans(DEMO / "scans.tsv")
@@ -62,6 +65,13 @@ def test_a_stage_that_is_off_costs_nothing_and_one_never_measured_is_named():
     assert not_measured(CONFIG, rates) == ["denoise"]
 
 
+def test_reconstruction_with_parallax_is_named_where_only_that_without_was_measured():
+    way = CONFIG.reconstruct.model_copy(update={"method": "sirt", "parallax": "dlsr"})
+    config, rates = CONFIG.model_copy(update={"reconstruct": way}), read_rates()
+    assert not_measured(config, rates) == ["refine_dlsr", "reconstruct with parallax"]
+    assert not_measured(config, rates | {"parallax": "linear"}) == ["refine_dlsr"]
+
+
 @pytest.mark.parametrize("rule", SIZES)
 def test_every_rule_whose_work_grows_has_a_rate_that_is_not_zero(rule):
     assert read_rates()["rules"][rule]["cpu_s_per_unit"] > 0
@@ -96,3 +106,37 @@ def test_the_command_says_hours_terabytes_files_and_where_the_rates_are_from(cap
     assert all(word in said for word in (" h on 2 cores", " TB", "files: ", "rates: the demo beamtime"))
     assert main(["plan", str(DEMO / "config.yaml"), "--rates", str(tmp_path)]) == 2
     assert "written when a run has finished" in capsys.readouterr().err
+
+
+def test_on_a_cluster_the_demo_is_as_many_jobs_as_its_rules_say():
+    planned, profile = plan(CONFIG, ROWS, read_rates()), read_profile("slurm")
+    found = on_cluster(planned, profile, scans=2)
+    # Calibration, 8 subsets, 8 more of either scan but its two maps of q windows, which are one job, 3 networks, their
+    # calibration and the beamtime; the figures stay.
+    assert (found.submitted, found.here) == (1 + 8 + 2 * 7 + 1 + 3 + 1 + 1, 17)
+    narrow = on_cluster(planned, profile | {"jobs": 1, "max-threads": 1}, scans=2)
+    assert narrow.seconds > 5 * found.seconds  # all jobs one after another, on a core each
+
+
+def test_threads_and_local_rules_are_those_of_the_rules():
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    found = dict(part.split(":", 1) for part in re.split(r"^rule ", rules, flags=re.MULTILINE)[1:])
+    threads = {name: int(re.search(r"\n    threads: (\d+)|$", text)[1] or 1) for name, text in found.items()}
+    assert {name: n for name, n in threads.items() if n > 1 and not name.endswith("_series")} == THREADS
+    assert {name for name, text in found.items() if "localrule: True" in text} == {
+        name for name in found if name.startswith(LOCAL)
+    }
+
+
+def test_the_command_says_what_a_profile_makes_of_it(capsys, tmp_path):
+    assert main(["plan", str(DEMO / "config.yaml"), "--workflow-profile", "slurm"]) == 0
+    assert "29 go to the cluster, 200 at a time; 17 stay here" in capsys.readouterr().out
+    assert main(["plan", str(DEMO / "config.yaml"), "--workflow-profile", str(tmp_path)]) == 2
+    assert "no such file; give a name in profiles/" in capsys.readouterr().err
+
+
+def test_a_profile_of_ones_own_is_told_for_a_cluster_by_its_executor(tmp_path):
+    (tmp_path / "config.v8+.yaml").write_text("executor: slurm\njobs: 3\n")
+    assert read_profile(str(tmp_path))["jobs"] == 3
+    calls = [snakemake_command(DEMO, tmp_path, cores=2, profile=name) for name in (str(tmp_path), "slurm", "default")]
+    assert ["--local-cores" in call for call in calls] == [True, True, False]

@@ -15,6 +15,7 @@ from xrdct.denoise.splits import (
     interlaced_parts,
     leave_one_out,
     reconstruct_parts,
+    reconstruct_turned,
     refuse_unlike_parts,
 )
 from xrdct.denoise.training import pair
@@ -74,6 +75,23 @@ def test_parts_by_angle_keep_the_scale_and_the_centre_of_each_line():
     parts = reconstruct_parts(split)
     # 30 angles for a disc of 15 px: away from the edge it is flat within a few per cent
     np.testing.assert_allclose(parts[0][:, inside(margin=14)], 1, atol=0.05)
+
+
+def test_turned_parts_are_the_same_scan_at_random_angles(monkeypatch):
+    monkeypatch.setattr("xrdct.denoise.splits.OFFSETS", 2)
+    groups = poisson_groups(dose=30.0, seed=0)
+    split = by_group(groups, ANGLES, cor=COR)
+    turned = reconstruct_turned(split, 5, seed=4)
+    assert turned.shape == (2, K, N, N)
+    for images, offset in zip(turned, np.random.default_rng((4, 5)).uniform(0, 360, 2), strict=True):
+        whole = reconstruct(groups.mean(axis=2)[..., [5]], ANGLES + offset, cor=COR)[..., 0]
+        np.testing.assert_allclose(images.mean(axis=0), whole, atol=1e-4)
+    first, second = (
+        np.hypot(*(np.average(axis, weights=np.clip(image, 0, None)) - COR for axis in np.mgrid[:N, :N]))
+        for image in (turned[0].mean(axis=0), reconstruct_parts(split)[5].mean(axis=0))
+    )
+    assert first == pytest.approx(second, abs=0.3)  # the centre of mass went round the axis
+    np.testing.assert_array_equal(turned, reconstruct_turned(split, 5, seed=4))
 
 
 def test_few_angles_in_a_part_are_warned_of(caplog):

@@ -16,6 +16,8 @@ from xrdct.bench.thick_cell import (
     thick_cell,
 )
 from xrdct.config import Config, PhaseSetSettings, validate
+from xrdct.dlsr import forward, precondition
+from xrdct.dlsr.banded import Banded
 from xrdct.dlsr.forward import Forward
 from xrdct.dlsr.newton import Curvature, Problem, conjugate_gradients
 from xrdct.dlsr.refine import Start, _least, prepare, refine
@@ -166,7 +168,7 @@ class TestForward:
         bands = chain_of(phases, chain.mask, cell, band=12)
         assert len(chain.bands) == 1
         assert len(bands.bands) == 6
-        assert max(len(band.back) for band in bands.bands) < 0.7 * len(chain.bands[0].back)
+        assert max(band.back.shape[0] for band in bands.bands) < 0.7 * chain.bands[0].back.shape[0]
         owned = np.concatenate([band.model.q[band.own] for band in bands.bands])
         np.testing.assert_array_equal(owned, chain.bands[0].model.q[chain.bands[0].own])
         expected = chain.predict(start.values)
@@ -177,10 +179,28 @@ class TestForward:
         found = bands.slopes(start.values, places).back(data[..., chain.used])
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
+    def test_what_it_will_cost_is_said_before_it_begins(self, chain, monkeypatch):
+        monkeypatch.setattr(forward, "seconds_per_projection", lambda beam: 3e-5)
+        bins = sum(band.back.shape[0] for band in chain.bands)
+        minutes = 3 * forward.PROJECTIONS * 3e-5 * bins / 60
+        assert f"about {minutes:.2g} minutes for 3 searches" in chain.cost(3)
+        assert "GB" in chain.cost()
+
     def test_a_range_that_parallax_empties_is_refused(self, cell):
         narrow = load_phase_set(ONE_LINE.model_copy(update={"q_min": 1.28, "q_max": 1.35}))
         with pytest.raises(FitError, match="too narrow"):
             chain_of(narrow, np.ones((N, N), bool), cell, distance=400.0)
+
+
+@pytest.mark.parametrize("shape", [(596, 196), (150, 400), (30, 40)])
+def test_a_band_is_multiplied_like_the_whole_matrix_there_and_back(shape):
+    rng = np.random.default_rng(0)
+    distance = np.arange(shape[0])[:, None] / shape[0] - np.arange(shape[1]) / shape[1]
+    matrix = rng.normal(size=shape) * (np.abs(distance) < 0.06)
+    x, y = rng.normal(size=(3, 5, shape[0])), rng.normal(size=(3, 5, shape[1]))
+    band = Banded(matrix)
+    np.testing.assert_allclose(band.of(x), x @ matrix, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(band.transposed(y), y @ matrix.T, rtol=1e-6, atol=1e-9)
 
 
 class TestUnknowns:
@@ -231,19 +251,54 @@ class TestPrior:
             assert np.all(there <= parabola + 1e-9)
 
 
-def test_conjugate_gradients_solve_the_normal_equations(chain, data, start):
+@pytest.fixture(scope="module")
+def problem(chain, data, start):
     base, unknowns, units = prepare(chain, start, ("NCA",))
     used = data[..., chain.used]
-    problem = Problem(chain, unknowns, base, used, np.ones_like(used), unknowns.roughness(chain.mask, units), 1.0)
-    curvature = Curvature(problem, unknowns.read(base))
+    return Problem(chain, unknowns, base, used, 1 / np.maximum(used, 1), unknowns.roughness(chain.mask, units), 1.0)
+
+
+def test_conjugate_gradients_solve_the_normal_equations(problem):
+    curvature = Curvature(problem, problem.unknowns.read(problem.base))
     rng = np.random.default_rng(0)
-    free = rng.random(unknowns.read(base).size) > 0.2
+    free = rng.random(problem.unknowns.read(problem.base).size) > 0.2
     right = (curvature @ (rng.normal(size=free.size) * free)) * free
     x = conjugate_gradients(curvature, right, free, most=100, precision=1e-3)
     rest = ((curvature @ x) * free - right) * free
     assert np.all(x[~free] == 0)
     measure = [float(v @ curvature.precondition(v)) for v in (rest, right)]
     assert measure[0] < 1e-4 * measure[1]
+
+
+class TestPreconditioner:
+    def test_it_is_symmetric_and_positive(self, problem):
+        curvature = Curvature(problem, problem.unknowns.read(problem.base))
+        rng = np.random.default_rng(0)
+        one, other = rng.normal(size=(2, problem.unknowns.read(problem.base).size))
+        there, back = one @ curvature.precondition(other), curvature.precondition(one) @ other
+        assert there == pytest.approx(back, rel=1e-9)
+        assert all(v @ curvature.precondition(v) > 0 for v in (one, other))
+
+    def test_a_step_gets_farther_with_what_couples_neighbours(self, problem, monkeypatch):
+        vector = problem.unknowns.read(problem.base)
+        residual = problem.misfit(vector)[2]
+        lowered = []
+        for weights in (precondition.frequency_weights, lambda shape, _: np.ones((shape[0], shape[1] // 2 + 1))):
+            monkeypatch.setattr(precondition, "frequency_weights", weights)
+            curvature = Curvature(problem, vector)
+            right = curvature.gradient(vector, residual)
+            x = conjugate_gradients(curvature, right, np.ones(vector.size, bool), most=8, precision=1e-6)
+            lowered.append(float(2 * right @ x - x @ (curvature @ x)))
+        best = conjugate_gradients(curvature, right, np.ones(vector.size, bool), most=200, precision=1e-5)
+        missed = [float(right @ best) - one for one in lowered]
+        assert 0 <= missed[0] < 0.5 * missed[1]
+
+    def test_the_mean_weight_of_rays_and_of_a_prior_is_one(self):
+        for prior in (0.0, 0.5, 1.0):
+            half = precondition.frequency_weights((64, 64), prior)
+            whole = np.concatenate([half, half[:, 1:-1]], axis=1)
+            assert whole.mean() == pytest.approx(1, abs=0.15)  # the least of a weight is raised
+            assert half.min() >= precondition.LEAST
 
 
 def test_the_weight_lies_between_two_that_predict_alike():

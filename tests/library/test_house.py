@@ -92,3 +92,8 @@ def test_the_table_columns_are_explained_to_users():
 
 def test_benchmarks_page_is_made_from_the_json_files():
     assert (REPOSITORY / "BENCHMARKS.md").read_text() == current_page(), "run `python3 run.py bench page`"
+
+
+def test_the_configuration_that_users_edit_shows_every_section():
+    shown = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+    assert set(config.Config.model_fields) - set(shown) == set()

@@ -121,6 +121,23 @@ def test_names_that_only_the_top_package_can_give_are_followed_through_it(checko
     assert hash_of(checkout) != before
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        "try:\n    pass\nexcept OSError:\n    ...",
+        "try:\n    pass\nfinally:\n    ...",
+        "for _ in ():\n    pass\nelse:\n    ...",
+        "match 1:\n    case 1:\n        ...",
+        "class A:\n    async def f():\n        with open(0):\n            ...",
+    ],
+)
+def test_imports_are_followed_wherever_they_stand(checkout, block):
+    rewrite(checkout / "scripts/stage.py", "from xrdct import direct", block.replace("...", "import xrdct.unrelated"))
+    before = hash_of(checkout)
+    rewrite(checkout / "src/xrdct/unrelated.py", "VALUE = 1", "VALUE = 2")
+    assert hash_of(checkout) != before
+
+
 def test_modules_that_import_each_other_end_the_search(checkout):
     rewrite(checkout / "src/xrdct/climbed.py", "C = 1", "from . import direct\nC = 1")
     assert len(hash_of(checkout)) == 16

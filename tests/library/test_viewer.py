@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from tornado.ioloop import IOLoop
 
 from support import REPOSITORY
 from support_beamtime import MOTIONS, STATES, STEP, N, scan_of, write_beamtime
@@ -83,7 +82,9 @@ def test_a_drawn_region_has_the_evolution_of_its_voxels_and_is_exported(results)
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_taken_port_is_an_error_that_says_so(results):
-    IOLoop.current().close()  # what an earlier user of this thread may leave behind
+    closed = asyncio.new_event_loop()  # what an earlier user of this thread may leave behind
+    asyncio.set_event_loop(closed)
+    closed.close()
     server = open_server(results / "beamtime.zarr", port=0)
     with pytest.raises(StoreError, match="--port"):
         open_server(results / "beamtime.zarr", port=server.port)

@@ -55,10 +55,13 @@ def test_the_evolution_is_the_planted_one(tree):
 
 def test_regions_are_stored_with_the_rule_that_made_them(tree, folder):
     regions = tree["regions"].to_dataset()
-    assert regions.region.values.tolist() == ["whole", "upper", "cathode", "drawn", "NCA-1", "NCA-2"]
+    assert regions.region.values.tolist() == ["whole", "upper", "cathode", "farther", "drawn", "NCA-1", "NCA-2"]
     upper = regions.mask.sel(region="upper").values
     assert upper[:45].all()
     assert not upper[51:].any()
+    farther, other = (regions.mask.sel(region=name).values for name in ("farther", "NCA-2"))
+    # Of the last scan, as the clusters are: the limit lies between the two, 5 standard errors from each.
+    assert (farther & other).sum() > 0.98 * other.sum() > 0.96 * farther.sum()
     drawn = regions.mask.sel(region="drawn").values
     assert drawn.sum() == 400
     assert "azimuth_deg" in str(regions.rule.sel(region="upper").item())

@@ -101,7 +101,7 @@ def write_sinogram(folder, intensity, transmission):
     write_store(dataset, folder / "s.zarr", folder / "s.json", kind="sinogram", settings={}, inputs={})
 
 
-def run(scan, tmp_path, monkeypatch, *, parallax="ignore", **settings):
+def run(scan, tmp_path, monkeypatch, *, parallax="ignore", nonnegative=False, **settings):
     folder, _ = scan
     monkeypatch.setattr(correct_absorption, "read_profile", lambda path: PROFILE)
     geometry = SimpleNamespace(
@@ -121,6 +121,7 @@ def run(scan, tmp_path, monkeypatch, *, parallax="ignore", **settings):
         phase_set=PHASE_SET.model_dump(mode="json"),
         energy_kev=ENERGY,
         parallax=parallax,
+        nonnegative=nonnegative,
         settings=Absorption(**chosen | {"extra": extra} | settings).model_dump(mode="json", exclude={"correct"}),
     )
     # In memory, for the next run of a test writes to the same place.
@@ -134,10 +135,16 @@ def mean_mu(found, low, high):
 
 
 @pytest.mark.parametrize(
-    ("factor", "parallax"), [("transmission", "ignore"), ("transmission", "undo"), ("casing", "ignore")]
+    ("factor", "way"),
+    [
+        ("transmission", {}),
+        ("transmission", {"parallax": "undo"}),
+        ("transmission", {"nonnegative": True}),
+        ("casing", {}),
+    ],
 )
-def test_the_map_is_that_of_the_cell_and_the_rays_are_divided_by_it(scan, tmp_path, monkeypatch, factor, parallax):
-    found, corrected = run(scan, tmp_path, monkeypatch, factor=factor, parallax=parallax)
+def test_the_map_is_that_of_the_cell_and_the_rays_are_divided_by_it(scan, tmp_path, monkeypatch, factor, way):
+    found, corrected = run(scan, tmp_path, monkeypatch, factor=factor, **way)
     pure = correct_absorption.matter_of(
         load_phase_set(PHASE_SET), Absorption(correct=True, factor="transmission"), ENERGY, n=N, step_mm=STEP
     ).pure

@@ -1,6 +1,7 @@
 """Frames of one subset to patterns.zarr, from files of another kind than the simulator writes."""
 
 import fabio
+import h5py
 import numpy as np
 import pytest
 from pyFAI.detectors import Detector
@@ -65,6 +66,22 @@ def test_the_gap_that_the_frames_mark_is_left_out(tmp_path, geometry):
     write_series(tmp_path)
     # A gap pixel of −1 among 100s would pull the untrimmed mean of its bins below 100.
     assert run(tmp_path, geometry, settings=SETTINGS | {"trim": 0.0}).intensity.values[0, 0].min() >= 100
+
+
+def test_pixels_poisoned_with_nan_are_left_out_and_frames_of_them_are_marked_or_refused(tmp_path, geometry):
+    frames = np.ones((6, *SHAPE), np.float32) * 100 * np.arange(1, 7)[:, None, None]
+    frames[2], frames[4, 10:20] = np.nan, np.nan
+    with h5py.File(tmp_path / "frames.h5", "w") as file:
+        file["frames"] = frames
+    stack = {"file": str(tmp_path / "frames.h5"), "dataset": "/frames"}
+    with pytest.raises(RawDataError, match=r"1 of 6 frames .*, more than integrate.max_bad_frames = 0"):
+        run(tmp_path, geometry, **stack)
+    assert not (tmp_path / "patterns.json").exists()
+    patterns = run(tmp_path, geometry, **stack, settings=SETTINGS | {"max_bad_frames": 0.2})
+    assert patterns.valid.values.tolist() == [[True, True, False], [True, True, True]]
+    level = patterns.intensity.values.reshape(6, -1)
+    assert np.isnan(level[2]).all()
+    np.testing.assert_allclose(level[4], 5 * level[0], rtol=0.01)  # other pixels, other solid angles
 
 
 def test_a_wrong_number_of_frames_is_refused_and_nothing_is_written(tmp_path, geometry):

@@ -32,7 +32,15 @@ SETTINGS = {
             "name": "mine",
             "q_min": 1.6,
             "q_max": 3.3,
-            "phases": [{"name": "graphite", "structure": "graphite", "free": {"c": [6.6, 6.8]}}, {"name": "Cu"}],
+            "phases": [
+                {
+                    "name": "graphite",
+                    "structure": "graphite",
+                    "free": {"a": [2.4, 2.5], "c": [6.6, 6.8]},
+                    "per_voxel": ["a", "c"],
+                },
+                {"name": "Cu", "free": {"a": [3.5, 3.7]}},
+            ],
             "peaks": [
                 {"name": "polymer", "q": 1.7, "q_limits": [1.65, 1.75], "fwhm": 0.03, "fwhm_limits": [0.01, 0.1]}
             ],
@@ -56,6 +64,7 @@ SETTINGS = {
             {
                 "name": "part",
                 "strong": [{"phase": "Cu", "above": 0.3, "below": 0.9}],
+                "cell": [{"phase": "graphite", "edge": "a", "angstrom": [2.4, 2.5]}],
                 "radius_mm": [0, 1],
                 "azimuth_deg": [0, 90],
                 "distance": {"phase": "Cu", "mm": [0, 1]},
@@ -129,7 +138,7 @@ KEYS = {
     "reconstruct.filter": ("hann", {"reconstruct"}),
     "reconstruct.support": ("none", {"reconstruct"}),
     "reconstruct.iterations": (7, {"reconstruct"}),
-    "reconstruct.nonnegative": (True, {"reconstruct"}, {"reconstruct.method": "sirt"}),
+    "reconstruct.nonnegative": (True, {"reconstruct", "correct_absorption"}, {"reconstruct.method": "sirt"}),
     "reconstruct.each_subset": (False, set()),  # less to do
     "reconstruct.tv_weight": (0.1, {"reconstruct"}),
     "windows.preset": ("lithiated-graphite", MAPS, {"windows.windows": []}),
@@ -143,11 +152,18 @@ KEYS = {
     "fit.phase_set.name": ("yours", MODEL),
     "fit.phase_set.q_min": (1.61, MODEL),
     "fit.phase_set.q_max": (3.2, MODEL),
-    "fit.phase_set.phases": ([{"name": "Cu"}, {"name": "graphite"}], MODEL),
-    "fit.phase_set.phases.name": ("carbon", MODEL | ALL_SCANS, {"beamtime.clusters.phase": "carbon"}),
+    "fit.phase_set.phases": (
+        [{"name": "Cu", "free": {"a": [3.5, 3.7]}}, {"name": "graphite", "free": {"a": [2.4, 2.5]}}],
+        MODEL,
+    ),
+    "fit.phase_set.phases.name": (
+        "carbon",
+        MODEL | ALL_SCANS,
+        {f"beamtime.{key}.phase": "carbon" for key in ("clusters", "regions.cell")},
+    ),
     "fit.phase_set.phases.structure": ("LiC12", MODEL),
     "fit.phase_set.phases.cell": ({"c": 6.7}, MODEL),
-    "fit.phase_set.phases.free": ({"c": [6.6, 6.9]}, MODEL),
+    "fit.phase_set.phases.free": ({"a": [2.4, 2.5], "c": [6.6, 6.9]}, MODEL),
     "fit.phase_set.phases.per_voxel": (["c"], MODEL),
     "fit.phase_set.phases.size_nm": (150, MODEL),
     "fit.phase_set.phases.size_limits_nm": ([50, 900], MODEL),
@@ -200,7 +216,7 @@ KEYS = {
     "denoise.width": (8, {"denoise"}),
     "denoise.depth": (2, {"denoise"}),
     "denoise.model": ("network.pt", {"denoise"}),
-    "denoise.joint": (True, {"denoise"}),
+    "denoise.joint": (False, {"denoise"}),
     "denoise.seed": (1, {"denoise"}),
     # less to do: of the last stage, which the networks' maps stood for, there is a fit already
     "pqnet.apply": (False, {"draw_fit", "gather_beamtime"}, {"maps.source": "best"}),
@@ -238,6 +254,10 @@ KEYS = {
     "beamtime.regions.strong.phase": ("graphite", ALL_SCANS),
     "beamtime.regions.strong.above": (0.4, ALL_SCANS),
     "beamtime.regions.strong.below": (0.8, ALL_SCANS),
+    "beamtime.regions.cell": ([], ALL_SCANS),
+    "beamtime.regions.cell.phase": ("Cu", ALL_SCANS),
+    "beamtime.regions.cell.edge": ("c", ALL_SCANS),
+    "beamtime.regions.cell.angstrom": ([2.4, 2.6], ALL_SCANS),
     "beamtime.regions.radius_mm": ([0, 2], ALL_SCANS),
     "beamtime.regions.azimuth_deg": ([0, 80], ALL_SCANS),
     "beamtime.regions.distance": (None, ALL_SCANS),

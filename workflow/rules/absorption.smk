@@ -32,6 +32,7 @@ rule correct_absorption:
                 and cfg.fit.chosen().model_dump(mode="json"),
                 "energy_kev": cfg.beam.energy_kev,
                 "parallax": way_with_parallax(),
+                "nonnegative": cfg.reconstruct.nonnegative,
                 "settings": cfg.absorption.model_dump(
                     mode="json", exclude={"correct"}
                 ),

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 # The library of this very checkout, for this process and for every job, whatever else is installed: jobs in conda
@@ -27,7 +28,6 @@ from xrdct.needs import (
 )
 from xrdct.phases import structure_path
 from xrdct.provenance import canonical_json, code_hash
-from xrdct.record import record_run, write_record
 from xrdct.scans import missing_subsets, read_scans, scan_names, subsets_of
 from xrdct.series import read_series
 
@@ -72,8 +72,13 @@ def raw_file(name):
 
 
 def script_hash(name):
-    """Hash of a stage's script and of the modules behind it."""
-    return code_hash(Path(workflow.basedir) / "workflow" / "scripts" / f"{name}.py")
+    """Param function: hash of a stage's script and of the modules behind it.
+
+    Worked out only where a job of the stage is looked at: on a cluster every job reads all rules anew.
+    """
+    path = Path(workflow.basedir) / "workflow" / "scripts" / f"{name}.py"
+    once = cache(lambda: code_hash(path))
+    return lambda wildcards: once()
 
 
 def memory(rule):
@@ -309,6 +314,11 @@ def every_manifest():
 
 def save_record():
     """Write down, beside the results, what they were made from and how long it took."""
+    from xrdct.record import (
+        record_run,
+        write_record,
+    )  # slow to import, and no job needs it
+
     record = record_run(
         cfg,
         scans,

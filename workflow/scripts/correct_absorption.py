@@ -35,7 +35,7 @@ from xrdct.reconstruction.parallax import distance_and_wavelength, reconstruct_w
 log = logging.getLogger("xrdct.absorption")
 
 
-def main(inputs, outputs, *, phase_set, energy_kev, parallax, settings):
+def main(inputs, outputs, *, phase_set, energy_kev, parallax, nonnegative, settings):
     sinogram, maps = read_store(inputs["sinogram"], "sinogram"), read_store(inputs["maps"], "fit")
     chosen = Absorption.model_validate(settings)
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
@@ -44,7 +44,7 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, settings):
     measured = to_measured(sinogram, model.inside)
     matter = matter_of(phases, chosen, energy_kev, n=sinogram.sizes["position"], step_mm=measured.step_mm)
     geometry = distance_and_wavelength(read_poni(inputs["poni"]))
-    rebuild = rebuilder(measured, geometry, parallax)
+    rebuild = rebuilder(measured, geometry, parallax, nonnegative=nonnegative)
     first_volume = rebuild(measured.intensity)
     fitted = first_scales(model, first_volume, measured, maps, geometry if parallax == "widen" else None)
     first = fitted.of_volume(first_volume)
@@ -72,7 +72,13 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, settings):
     papers = papers_map(found, phases, matter)
     log.info("%s", papers)
     recorded = {
-        "settings": {"phase_set": phase_set, "energy_kev": energy_kev, "parallax": parallax, **settings},
+        "settings": {
+            "phase_set": phase_set,
+            "energy_kev": energy_kev,
+            "parallax": parallax,
+            "nonnegative": nonnegative,
+            **settings,
+        },
         "inputs": {name: manifest_digest(inputs[f"{name}_manifest"]) for name in ("sinogram", "maps")},
     }
     write_store(
@@ -150,8 +156,9 @@ def widening(measured, distance_mm):
     return lambda amount: parallax_width(amount, measured.angles, step_mm=measured.step_mm, distance_mm=distance_mm)
 
 
-def rebuilder(measured, geometry, parallax):
-    """From a sinogram to its volume: by filtered back-projection, exact on the mean and fast, or without parallax.
+def rebuilder(measured, geometry, parallax, *, nonnegative):
+    """From a sinogram to its volume: by filtered back-projection, exact on the mean and fast, repeated where
+    `nonnegative`, or without parallax.
 
     Without parallax no value may be negative: else the sharpest lines of the casing and of what it holds are not told
     apart, and scales fall off towards the middle.
@@ -168,7 +175,8 @@ def rebuilder(measured, geometry, parallax):
             progress=progress("reconstruct", "step"),
             **geometry,
         )
-    return lambda intensity: reconstruct(intensity, measured.angles, cor=measured.cor, filter="hann")
+    way = {"method": "refined_fbp", "nonnegative": True} if nonnegative else {"filter": "hann"}
+    return lambda intensity: reconstruct(intensity, measured.angles, cor=measured.cor, **way)
 
 
 def casing_of(phases, first, chosen, step_mm):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,24 +14,33 @@ import xarray as xr
 
 from xrdct.denoise.gates import try_on_scan
 from xrdct.denoise.guard import put_back
-from xrdct.denoise.low_rank import project_leave_one_out
+from xrdct.denoise.low_rank import FEWEST_PARTS, project_leave_one_out
 from xrdct.denoise.scaling import find_scales
 from xrdct.denoise.selection import denoise_best, denoise_channel
-from xrdct.denoise.splits import by_angle, by_group, by_thinning, reconstruct_parts, refuse_unlike_parts
-from xrdct.denoise.training import Schedule, Training, train_channel_by_channel
+from xrdct.denoise.splits import (
+    by_angle,
+    by_group,
+    by_thinning,
+    reconstruct_parts,
+    refuse_unlike_parts,
+)
+from xrdct.denoise.training import Schedule, Training
 from xrdct.denoise.unet import best_device, new_network
-from xrdct.errors import GeometryError
+from xrdct.errors import GeometryError, StoreError
 from xrdct.geometry import pixel_centres
 from xrdct.gpu_memory import on_gpu_or_cpu
-from xrdct.io.network import network_from, read_training, write_training
+from xrdct.io.network import network_from, read_training
+from xrdct.io.resumable import finished_beside, trained, tuned_channel_by_channel
 from xrdct.io.store import manifest_digest, read_store, replaced_when_whole, write_store
 from xrdct.io.whole import scratch_beside
 from xrdct.logbook import logbook, progress
 
 log = logging.getLogger("xrdct.denoise")
 
-BOLDEST_FIRST = (("joint+network",), ("joint",), ("network", "network+weights"), ("weights",))
+BOLDEST_FIRST = ("joint+network", "joint", "network+weights", "weights")
 """Methods in the order in which the gates refuse them."""
+LEANING_ON_ALL_CHANNELS = BOLDEST_FIRST[:3]
+"""Methods that are given the projection where there is one."""
 
 
 def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curves_file, *, settings, model=None):
@@ -48,13 +58,14 @@ def main(sinogram_store, sinogram_manifest, store, manifest, network_file, curve
         inside = circle(split.n_positions)
         scales = find_scales(parts, inside)
         volume, spread, methods, curves, gates = denoise(
-            parts, scales, inside, network_file, digest, settings, model, folder
+            split, parts, scales, inside, network_file, digest, settings, model, folder
         )
     log.info("chosen by held-out data: %s", {name: methods.count(name) for name in sorted(set(methods))})
     write_curves(curves, curves_file)
     inputs = {"sinogram": digest} | ({"model": file_digest(model)} if model else {})
     dataset = to_dataset(volume, spread, methods, sinogram).assign_attrs(gates=json.dumps(gates, sort_keys=True))
     write_store(dataset, store, manifest, kind="volume", settings=settings, inputs=inputs)
+    shutil.rmtree(finished_beside(network_file), ignore_errors=True)
 
 
 def split_of(sinogram, settings):
@@ -78,63 +89,86 @@ def circle(n):
     return np.hypot(axis[None], axis[:, None]) < n / 2 - 1
 
 
-def denoise(parts, scales, inside, network_file, digest, settings, model, folder):
+def denoise(split, parts, scales, inside, network_file, digest, settings, model, folder):
     """Volume, spread, method of every channel, learning curves, and what the gates said."""
     device = best_device()
     log.info("network on %s", torch.cuda.get_device_name() if device == "cuda" else "the CPU")
-    architecture = {"width": settings["width"], "depth": settings["depth"], "seed": settings["seed"]}
+    architecture = {name: settings[name] for name in ("width", "depth", "seed")}
     curves, network = [], None
+    key = hashlib.sha256(json.dumps([digest, settings], sort_keys=True).encode()).hexdigest()
     if model is None and settings["schedule"] == "paper":
-        network = new_network(**architecture, device=device)
-        found = guarded(one_after_the_other(parts, scales, inside, network, settings, curves), parts)
+
+        def tuned(device):
+            curves.clear()
+            network = new_network(**architecture, device=device)
+            channels = one_after_the_other(split, parts, scales, inside, network, settings, curves, network_file, key)
+            return guarded(channels, parts)
+
+        found = on_gpu_or_cpu("denoise, training", tuned, device)
         log.warning("the gates do not run with denoise.schedule 'paper': its network is another one for every channel")
         return *found, curves, None
+    projected = None
+    if settings["joint"] and parts.shape[1] < FEWEST_PARTS:
+        log.warning("denoise.joint needs %d parts, found %d: done channel by channel", FEWEST_PARTS, parts.shape[1])
+    elif settings["joint"]:
+        projected = project_leave_one_out(parts, scales, inside, out=room(folder / "projected.npy", parts.shape))
     if model is not None:
         state = read_training(model)
+        refuse_without_projection(state, model, projected)
         network = network_from(state, device=device)
         curves.append(curve_of("another scan's network", state))
     elif settings["steps"]:
-        key = hashlib.sha256(json.dumps([digest, settings], sort_keys=True).encode()).hexdigest()
 
         def train(device):
-            network, schedule = new_network(**architecture, device=device), schedule_of(settings)
-            return trained(Training(network, parts, scales, inside, schedule), network_file, key=key)
+            network = new_network(**architecture, inputs=1 if projected is None else 2, device=device)
+            training = Training(network, parts, scales, inside, schedule_of(settings), projected=projected)
+            return trained(training, network_file, key=key, progress=progress("train", "step"))
 
         state = on_gpu_or_cpu("denoise, training", train, device)
         network = network_from(state, device=device)
         curves.append(curve_of("one network for all channels", state))
-    *found, gates = behind_gates(parts, scales, inside, network, settings["joint"], folder)
+    *found, gates = behind_gates(parts, scales, inside, network, projected, folder)
     return *found, curves, gates
 
 
-def behind_gates(parts, scales, inside, network, joint, folder):
+def refuse_without_projection(state, model, projected):
+    """A network that was given what all channels say together cannot do without it."""
+    if state["architecture"].get("inputs", 1) > 1 and projected is None:
+        raise StoreError(
+            f"{model}: this network was trained with denoise.joint on three parts or more; set denoise.joint to true, "
+            "or train one without"
+        )
+
+
+def room(path, shape):
+    """A new array of float32 on disk."""
+    return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+
+
+def behind_gates(parts, scales, inside, network, projected, folder):
     """Volume, spread and methods of the best methods that bend and erase nothing, and what every trial left.
 
     What is not let pass is refused by its name, the boldest first, and the rest is chosen from again.
     """
-
-    def room(name):
-        return np.lib.format.open_memmap(folder / name, "w+", np.float32, parts.shape)
-
-    projected = project_leave_one_out(parts, scales, inside, out=room("projected.npy")) if joint else None
     refused, gates = [], []
     while True:
-        used = {"network": network, "without": refused}
+        # A network of two inputs is not asked without the projection: what leans on it is refused together.
+        used = {"network": None if "network+weights" in refused else network, "without": refused}
         *found, methods = guarded(denoise_best(parts, scales, inside, projected=projected, **used), parts)
-        wanted = joint and not {"joint", "joint+network"} <= set(refused)
-        out = room("planted.npy") if wanted else None
+        wanted = projected is not None and not set(LEANING_ON_ALL_CHANNELS) <= set(refused)
+        out = room(folder / "planted.npy", parts.shape) if wanted else None
         left = try_on_scan(parts, found[0], scales, inside, joint=wanted, out=out, **used)
         if left is None:
             log.warning("the gates did not run: the scan has too few channels to plant anything")
             return *found, methods, gates
-        bold = next((group for group in BOLDEST_FIRST if set(group) & set(methods)), None)
+        bold = next((name for name in BOLDEST_FIRST if name in methods), None)
         shares = {name: round(value, 3) for name, value in asdict(left).items()}
         gates.append({"passed": left.passed, "left": shares, "refused": list(refused)})
         log.log(logging.INFO if left.passed else logging.WARNING, "gates: left of what was planted: %s", shares)
         if left.passed or bold is None:
             return *found, methods, gates
-        log.warning("refused: %s erases a rare phase or bends peaks on this scan", " and ".join(bold))
-        refused += bold
+        log.warning("refused: %s erases a rare phase or bends peaks on this scan", bold)
+        refused.append(bold)
 
 
 def guarded(channels, parts):
@@ -144,11 +178,14 @@ def guarded(channels, parts):
     return volume, np.hypot(spread, added), methods
 
 
-def one_after_the_other(parts, scales, inside, network, settings, curves):
+def one_after_the_other(split, parts, scales, inside, network, settings, curves, network_file, key):
     """The paper's schedule: each channel is denoised while the network is tuned to it."""
-    for channel, training in train_channel_by_channel(network, parts, scales, inside, seed=settings["seed"]):
-        curves.append(curve_of(f"channel {channel}", training.state()))
-        yield denoise_channel(parts[channel], scales, inside, channel, network=training.network)
+    tuned = tuned_channel_by_channel(
+        network, split, parts, scales, inside, seed=settings["seed"], network_file=network_file, key=key
+    )
+    for found, state in tuned:
+        curves.append(curve_of(f"channel {found.channel}", state))
+        yield found
     for channel in sorted(set(range(len(parts))) - set(scales.usable.tolist())):
         yield denoise_channel(parts[channel], scales, inside, channel)
 
@@ -167,23 +204,6 @@ def write_curves(curves, path):
 def schedule_of(settings):
     """The shared training as the settings want it."""
     return Schedule(**{name: settings[name] for name in ("steps", "patience", "loss", "seed")})
-
-
-def trained(training, network_file, *, key):
-    """State of a whole training; one that was made before is taken, and one that was killed goes on."""
-    state = read_training(network_file, key=key)
-    if state is not None:
-        log.info("the network in %s was trained on this very sinogram", network_file)
-        return state
-    partial = Path(network_file).with_name(f".{Path(network_file).name}.growing")
-    state = read_training(partial, key=key)
-    if state is not None:
-        training.restore(state)
-        log.info("training goes on at step %d", training.step)
-    training.run(checkpoint=lambda state: write_training(state, partial, key=key), progress=progress("train", "step"))
-    partial.rename(network_file)
-    log.info("trained: %s", {name: value for name, value in training.best.items() if name != "weights"})
-    return training.state()
 
 
 def collect(channels, shape):

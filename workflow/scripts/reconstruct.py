@@ -51,7 +51,7 @@ def plain(sinogram, settings):
         sinogram.intensity,
         sinogram.angle.values,
         cor=sinogram.attrs["cor"] + sinogram.offset.values,
-        method=settings["method"],
+        method=method_of(settings),
         support=settings["support"],
         progress=progress("reconstruct", "step"),
         **chosen_options(settings),
@@ -109,10 +109,15 @@ def tell_sense(residual):
         )
 
 
+def method_of(settings):
+    """A back-projection whose values shall not be negative is repeated."""
+    return "refined_fbp" if settings["method"] == "fbp" and settings["nonnegative"] else settings["method"]
+
+
 def chosen_options(settings):
     """The options that the method takes, without those left to its default."""
     named = {**settings, "weight": settings["tv_weight"]}
-    return {name: named[name] for name in OPTIONS[settings["method"]] if named[name] is not None}
+    return {name: named[name] for name in OPTIONS[method_of(settings)] if named[name] is not None}
 
 
 def to_dataset(volume, sinogram, stage):

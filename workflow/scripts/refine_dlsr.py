@@ -8,7 +8,7 @@ import numpy as np
 
 from xrdct.config import PhaseSetSettings
 from xrdct.dlsr.forward import Forward
-from xrdct.dlsr.refine import Start, refine
+from xrdct.dlsr.refine import SEARCHES, Start, refine
 from xrdct.fit.dataset import fit_dataset
 from xrdct.fit.maps import VoxelFit, fit_volume
 from xrdct.fit.model import PatternModel
@@ -41,7 +41,7 @@ def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_setti
         distance_mm=place["distance_mm"],
     )
     mapped = settings["phases"] or [phase.name for phase in phases.phases if phase.per_voxel]
-    log.info("%s", chain.cost())
+    log.info("%s", chain.cost(SEARCHES if settings["smooth"] is None else 1))
     digests = {str(path): manifest_digest(path) for path in manifests}
     kept = Checkpoint(checkpoint, json.dumps([phase_set, fit_settings, settings, digests], sort_keys=True))
     used = sinogram.isel(q=np.flatnonzero(chain.used))

@@ -9,7 +9,7 @@ from scipy.ndimage import binary_fill_holes
 from .config.beamtime import Beamtime, Region
 from .errors import ConfigError, StoreError
 from .evolution import CELLS, UNITS, cells_where_strong, evolve, group_tops, shares, top_of
-from .regions import clusters, near, ring, sector, strong
+from .regions import between, clusters, near, ring, sector, strong
 from .registration import Motion, Registration, register, resample
 
 MAPS = ("scale", "scale_err", "weight_fraction", "a", "a_err", "c", "c_err")
@@ -108,7 +108,8 @@ def make_regions(
     masks, rules = {WHOLE: fitted}, {WHOLE: "every fitted voxel"}
     for region in settings.all_regions():
         seen = mean if region.scan is None else scales.sel(scan=region.scan)
-        masks[region.name] = fitted & _inside(region, seen, centre, read_mask)
+        edges = cells.sel(scan=region.scan if region.scan is not None else scales.scan.values[-1])
+        masks[region.name] = fitted & _inside(region, seen, edges, centre, read_mask)
         rules[region.name] = region.model_dump_json(exclude_defaults=True)
     if settings.clusters:
         chosen = settings.clusters
@@ -126,11 +127,20 @@ def make_regions(
     return masks, rules
 
 
-def _inside(region: Region, scale: xr.DataArray, centre: tuple[float, float], read_mask) -> np.ndarray:
+def _inside(
+    region: Region, scale: xr.DataArray, cells: xr.Dataset, centre: tuple[float, float], read_mask
+) -> np.ndarray:
     x, y = scale.x.values, scale.y.values
     inside = np.ones((y.size, x.size), dtype=bool)
     for one in region.strong:
         inside &= strong(scale.sel(phase=one.phase).values, above=one.above, below=one.below)
+    for one in region.cell:
+        edge = cells[one.edge].sel(phase=one.phase).values
+        if not np.isfinite(edge).any():
+            raise ConfigError(
+                f"beamtime: region {region.name} looks at {one.edge} of {one.phase}, which was not fitted"
+            )
+        inside &= between(edge, one.angstrom)
     if region.radius_mm:
         inside &= ring(x, y, centre=centre, radius_mm=region.radius_mm)
     if region.azimuth_deg:

@@ -282,6 +282,7 @@ def _run_why(arguments: argparse.Namespace) -> int:
 def _declare_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, default="config/config.yaml", help="(%(default)s)")
     _declare_cores(parser)
+    parser.add_argument("--workflow-profile", metavar="NAME", help="of a cluster, as for snakemake: its time and jobs")
     parser.add_argument(
         "--rates", type=Path, metavar="FOLDER", help="working folder of a finished run (without: the demo's rates)"
     )
@@ -290,14 +291,19 @@ def _declare_plan(parser: argparse.ArgumentParser) -> None:
 def _run_plan(arguments: argparse.Namespace) -> int:
     from .config import load
     from .cost import not_measured, plan
+    from .cost_profile import on_cluster
     from .cost_table import as_text
     from .io.rates import measured_rates, read_rates
-    from .scans import read_scans
+    from .scans import read_scans, scan_names
+    from .snakemake_call import read_profile
 
     config = load(arguments.config)
     rates = measured_rates(arguments.rates) if arguments.rates else read_rates()
     rows = read_scans(arguments.config.parent / config.scans)
-    print(as_text(plan(config, rows, rates), cores=arguments.cores, origin=rates["origin"]))
+    planned, cluster = plan(config, rows, rates), None
+    if arguments.workflow_profile:
+        cluster = on_cluster(planned, read_profile(arguments.workflow_profile), scans=len(scan_names(rows)))
+    print(as_text(planned, cores=arguments.cores, origin=rates["origin"], cluster=cluster))
     for rule in not_measured(config, rates):
         print(f"note: {rule} was not run where the rates come from; its cost is NOT in the sums")
     return 0

@@ -34,7 +34,7 @@ SIZES = {
     "assemble": "values",
     "reconstruct": "rays",
     "correct_absorption": "rays",
-    "diagnose_parallax": "rays",
+    "diagnose_parallax": "values",
     "map_windows": "voxel_bins",
     "fit": "voxel_bins",
     "denoise": "voxel_bins",
@@ -170,7 +170,9 @@ def not_measured(config: Config, rates: dict) -> list[str]:
         "refine_dlsr": config.reconstruct.parallax == "dlsr",
         "fit_series": config.series.table is not None,
     }
-    return [rule for rule, wanted in asked.items() if wanted and rule not in rates["rules"]]
+    tilted = config.reconstruct.parallax != "off" and rates.get("parallax", "off") == "off"
+    found = [rule for rule, wanted in asked.items() if wanted and rule not in rates["rules"]]
+    return [*found, "reconstruct with parallax"] if tilted else found
 
 
 def _runs(name: str, config: Config) -> bool:

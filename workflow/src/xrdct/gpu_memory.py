@@ -4,11 +4,15 @@ import ctypes
 import importlib.util
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 log = logging.getLogger("xrdct")
 T = TypeVar("T")
+
+FULL = ("out of memory", "alloc_failed", "failed to allocate")
+"""What PyTorch, cuFFT, cuBLAS and ASTRA write when they get no memory on a GPU."""
 
 
 def cuda_available() -> bool:
@@ -37,37 +41,47 @@ class FittingParts:
         Items at a time, to begin with.
     to_cpu
         Called when not even one item fits; from then on, the work must be done on the CPU.
+    most_on_cpu
+        Items at a time from then on; None: as many as to begin with.
+
+    Threads may share one: each may find the memory full for itself, and one of them gives the GPU up.
     """
 
-    def __init__(self, what: str, most: int, to_cpu: Callable[[], object]):
+    def __init__(self, what: str, most: int, to_cpu: Callable[[], object], *, most_on_cpu: int | None = None):
         self.what, self.most, self._to_cpu = what, most, to_cpu
+        self._most_on_cpu = most_on_cpu or most
         self.on_cpu = False
         """Whether the GPU was given up."""
+        self._retreating = threading.Lock()
 
     def run(self, work: Callable[[slice], T], n: int) -> list[T]:
         """What `work` returns for consecutive parts of `n` items."""
         found, start = [], 0
         while start < n:
-            part = slice(start, min(start + self.most, n))
+            part, on_cpu = slice(start, min(start + self.most, n)), self.on_cpu
             try:
                 found.append(work(part))
             except RuntimeError as error:
-                if self.on_cpu or not is_out_of_memory(error):
+                if on_cpu or not is_out_of_memory(error):
                     raise
-                self._retreat(part.stop - part.start)
+                with self._retreating:
+                    self._retreat(part.stop - part.start)
             else:
                 start = part.stop
         return found
 
     def _retreat(self, tried: int) -> None:
         free_gpu_memory()
+        if self.on_cpu or tried > self.most:
+            return  # another thread was faster
         if tried > 1:
             self.most = tried // 2
             log.warning("%s: the GPU's memory does not hold %d at a time; now %d", self.what, tried, self.most)
         else:
-            self.on_cpu = True
             log.warning("%s: the GPU's memory does not hold a single one; goes on on the CPU", self.what)
             self._to_cpu()
+            self.most = self._most_on_cpu
+            self.on_cpu = True  # now, because other threads take it for done
 
 
 def on_gpu_or_cpu(what: str, work: Callable[[str], T], device: str) -> T:
@@ -83,8 +97,8 @@ def on_gpu_or_cpu(what: str, work: Callable[[str], T], device: str) -> T:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch says that a GPU's memory is full; by its name, so that PyTorch need not be imported."""
-    return type(error).__name__ == "OutOfMemoryError"
+    """Whether a GPU's memory is full; PyTorch's own error is told by its name, so that PyTorch need not be imported."""
+    return type(error).__name__ == "OutOfMemoryError" or any(said in str(error).lower() for said in FULL)
 
 
 def free_gpu_memory() -> None:

@@ -173,7 +173,7 @@ class Integrator:
         table = self.bins.indices, self.bins.indptr, self.bins.weights
         group = None
         if groups > 1:
-            azimuth = geometry.chiArray(shape).ravel()[self.bins.indices]
+            azimuth = geometry.center_array(shape, unit="chi_rad", scale=False).ravel()[self.bins.indices]
             group = azimuthal_groups(self.bins.indptr, azimuth, groups)
         self._kernel = TrimmedMean(*table, trim=self.trim, groups=group)
         self._clip = None

@@ -176,7 +176,7 @@ def _advice(found):
     if shift > 0 and found["cells_at_risk"]:
         sentences.append(
             f"cells of isolated things (grains, tabs, ends of layers) are wrong by up to ± {shift:.2f} %: scan 0–360°, "
-            "or set reconstruct.parallax: linear"
+            "or set reconstruct.parallax: linear; dlsr, which takes longer, errs least in cells"
         )
     if widest >= BROAD:
         sentences.append(

@@ -8,8 +8,10 @@ import ast
 import hashlib
 import importlib.util
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
@@ -30,7 +32,7 @@ def code_hash(script: str | Path) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(_closure(Path(script).resolve()), key=lambda p: (p.parent.name, p.name)):
-        digest.update(f"{path.parent.name}/{path.name}\n{_parsed(path)}\n".encode())
+        digest.update(f"{path.parent.name}/{path.name}\n{_module(path).code}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -64,24 +66,50 @@ def _closure(script: Path) -> set[Path]:
         if path in found:
             continue
         found.add(path)
-        waiting += _imports(path)
+        waiting += _module(path).imports
     return found
 
 
+class _Module(NamedTuple):
+    code: str
+    """Parsed code, without docstrings, and the C beside it."""
+    imports: tuple[Path, ...]
+    """Files of this package that its import statements name, wherever they stand."""
+
+
 @cache
-def _imports(path: Path) -> tuple[Path, ...]:
-    """Files of this package that the file at `path` names in its import statements, wherever they stand."""
-    package = _package_of(path)
+def _module(path: Path) -> _Module:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = "." * node.level + (node.module or "")
-            base = importlib.util.resolve_name(base, package) if node.level else base
+            base = importlib.util.resolve_name(base, _package_of(path)) if node.level else base
             names |= {f"{base}.{alias.name}" for alias in node.names}
     files = (file for name in sorted(names) if name.split(".")[0] == PACKAGE for file in _module_files(name))
-    return tuple(dict.fromkeys(files))
+    compiled = path.with_suffix(".c")
+    beside = compiled.read_text(encoding="utf-8") if compiled.is_file() else ""
+    return _Module(ast.dump(tree) + beside, tuple(dict.fromkeys(files)))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node; bare strings (docstrings, also those below constants and fields) are taken out.
+
+    Expressions are not looked into: they hold no statements, and this runs at every start of Snakemake.
+    """
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        found = getattr(node, block, None)
+        if isinstance(found, list):
+            found[:] = [child for child in found if not _is_text(child)]
+            for child in found:
+                yield child
+                yield from _statements(child)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _root() -> Path:
@@ -108,18 +136,3 @@ def _module_files(name: str) -> list[Path]:
     if not files and not (parts and parts[0].startswith("__")):
         files.append(_root() / "__init__.py")
     return files
-
-
-@cache
-def _parsed(path: Path) -> str:
-    parsed = ast.dump(_WithoutDocstrings().visit(ast.parse(path.read_text(encoding="utf-8"))))
-    compiled = path.with_suffix(".c")
-    return parsed + (compiled.read_text(encoding="utf-8") if compiled.is_file() else "")
-
-
-class _WithoutDocstrings(ast.NodeTransformer):
-    """Drops every statement that is a bare string: docstrings, and those below constants and fields."""
-
-    def visit_Expr(self, node):
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else node

@@ -31,6 +31,12 @@ def strong(values: np.ndarray, *, above: float | None = None, below: float | Non
     return inside
 
 
+def between(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Voxels (y, x) whose value lies from the first limit to below the second; NaN does not."""
+    with np.errstate(invalid="ignore"):
+        return (values >= limits[0]) & (values < limits[1])
+
+
 def ring(x: np.ndarray, y: np.ndarray, *, centre: tuple[float, float], radius_mm: tuple[float, float]) -> np.ndarray:
     """Voxels between two radii about a centre (x, y)."""
     radius = np.hypot(x[None, :] - centre[0], y[:, None] - centre[1])

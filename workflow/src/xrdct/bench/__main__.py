@@ -14,6 +14,7 @@ BENCHES = {
     "after-maps": "after_maps",
     "assembly": "assembly",
     "denoise": "denoise",
+    "dlsr-paper": "dlsr_paper",
     "first-way": "first_way",
     "fit": "fit",
     "insitu": "insitu",

@@ -76,28 +76,60 @@ def summary(name: str, marks: Sequence[Mark], *, device: str) -> dict:
 
 def table(found: dict) -> str:
     """A summary as a Markdown table."""
-    lines = ["| mark | goal | measured | holds |", "|---|---|---|---|"]
-    for name, mark in found["marks"].items():
-        value = mark["measured"]
-        digits = 6 if "±" in mark["goal"] else 4  # beside a planted value all its digits count
-        text = value if isinstance(value, str) else f"{value:.{digits}g} {mark['unit']}".strip()
-        holds = {True: "yes", False: "**no**", None: "–"}[mark["holds"]]
-        lines.append(f"| {name} | {mark['goal'] or '–'} | {text} | {holds} |")
-    return "\n".join(lines)
+    return _rows(found["marks"])
 
 
 def page(summaries: Sequence[dict]) -> str:
-    """BENCHMARKS.md from the summaries, and from nothing else."""
+    """BENCHMARKS.md from the summaries, and from nothing else: what holds and what does not first."""
     parts = [
         "# Benchmarks",
         "Made by `python3 run.py bench page` from the files in `tests/benchmarks`, each written by "
         "`python3 run.py bench NAME --json FILE`. Nothing here is written by hand.",
+        _overview(summaries),
     ]
     for found in summaries:
+        goals = {name: mark for name, mark in found["marks"].items() if mark["goal"]}
+        figures = {name: mark for name, mark in found["marks"].items() if not mark["goal"]}
         parts.append(f"## {found['bench']}")
         parts.append(f"{found['date']}, revision {found['revision']}, {found['machine']}; {found['device']}")
-        parts.append(table(found))
+        if goals:
+            parts.append(_rows(goals))
+        if figures:
+            count = f"{len(figures)} figures without a goal"
+            parts.append(f"<details><summary>{count}</summary>\n\n{_rows(figures)}\n\n</details>")
     return "\n\n".join(parts) + "\n"
+
+
+def _overview(summaries: Sequence[dict]) -> str:
+    lines = ["| bench | goals held | missed | not measured |", "|---|---|---|---|"]
+    missed = []
+    for found in summaries:
+        goals = {name: mark for name, mark in found["marks"].items() if mark["goal"]}
+        counts = [sum(mark["holds"] is state for mark in goals.values()) for state in (True, False, None)]
+        lines.append(f"| [{found['bench']}](#{found['bench']}) | {counts[0]} | {counts[1]} | {counts[2]} |")
+        missed += [
+            f"- {found['bench']}: {name}: {_value(mark)}, goal {mark['goal']}"
+            for name, mark in goals.items()
+            if mark["holds"] is False
+        ]
+    if missed:
+        lines += ["", "Missed:", "", *missed]
+    return "\n".join(lines)
+
+
+def _rows(marks: dict) -> str:
+    lines = ["| mark | goal | measured | holds |", "|---|---|---|---|"]
+    for name, mark in marks.items():
+        holds = {True: "yes", False: "**no**", None: "–"}[mark["holds"]]
+        cells = (name, mark["goal"] or "–", _value(mark), holds)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _value(mark: dict) -> str:
+    value = mark["measured"]
+    digits = 6 if "±" in mark["goal"] else 4  # beside a planted value all its digits count
+    return value if isinstance(value, str) else f"{value:.{digits}g} {mark['unit']}".strip()
 
 
 def write_summary(found: dict, path: str | Path) -> None:

@@ -1,13 +1,16 @@
 """PQ-Net on simulated patterns: errors beside the full fit's and the Cramér-Rao bound, coverage, warnings, speed.
 
-The default is a budget for two CPU cores: the NCA preset alone, a few networks, a fifth of the paper's training.
-``python -m xrdct.bench.pqnet [--epochs N] [--members N] [--presets NAME ...] [--tests N]`` measures with another one.
+The default is a budget for two CPU cores: the NCA preset alone, as many networks as the settings' default, a fifth of
+the paper's training.
+``python -m xrdct.bench.pqnet [--epochs N] [--members N] [--presets NAME ...] [--tests N]`` measures with another one;
+``--keep FOLDER`` leaves the trained networks there and takes those that are there, if code and settings are the same.
 """
 
 import argparse
 import sys
 import time
-from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -20,6 +23,7 @@ from ..denoise.unet import best_device
 from ..fit.information import cramer_rao
 from ..fit.model import PatternModel
 from ..fit.solve import fit_patterns
+from ..pqnet import task as task_module
 from ..pqnet.calibration import coverage
 from ..pqnet.ensemble import Ensemble, HeldOut, Prediction, draw_held_out, make_ensemble
 from ..pqnet.inference import is_in_range
@@ -29,7 +33,8 @@ from ..pqnet.refine import largest_residual, refine
 from ..pqnet.score import DOSES, STRONG
 from ..pqnet.seeds import Purpose
 from ..pqnet.task import Task, make_task, make_training
-from .marks import Mark, at_least, at_most, not_measured, reported, table
+from ..provenance import canonical_json, code_hash
+from .marks import Mark, at_least, at_most, between, not_measured, reported, summary, table, write_summary
 
 DEVICE = "CPU, or the GPU that the rows name"
 PIXEL = 0.00828
@@ -40,7 +45,9 @@ PROFILE = InstrumentProfile(
 )  # fmt: skip
 ANSWERED = {"nca-8": ("NCA",), "nca-13": (), "lixc-6": (), "lixc-4": (), "nmc532-charged": (), "nmc532-discharged": ()}
 """Phases that the networks of a preset answer for; all if empty, as in the paper."""
-EPOCHS, MEMBERS, TESTS, HELD_OUT = 75, 2, 10_000, 60_000
+EPOCHS, MEMBERS, TESTS, HELD_OUT = 75, 5, 20_000, 60_000
+FRESH = 200
+"""First seed of the test patterns: the classes of the calibration were chosen on draws of smaller ones."""
 FITTED = 2000
 """Test patterns that the full fit and the bound are computed for."""
 VOXELS = 405_769
@@ -50,29 +57,47 @@ GPU_GOALS = {"nca-8": 10, "lixc-6": 20, "nca-13": 40}
 
 
 def measure(
-    epochs: int = EPOCHS, members: int = MEMBERS, tests: int = TESTS, presets: tuple[str, ...] = ("nca-8",)
+    epochs: int = EPOCHS,
+    members: int = MEMBERS,
+    tests: int = TESTS,
+    presets: tuple[str, ...] = ("nca-8",),
+    keep: Path | None = None,
 ) -> list[Mark]:
-    """All marks; about ten minutes on one core."""
+    """All marks; about twenty minutes on one core."""
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     marks = []
     for preset in presets:
         task = bench_task(preset, epochs)
         marks += library_marks(task)
-        started = time.process_time()
-        networks = [make_training(task, member=k, device=best_device()).run() for k in range(members)]
-        seconds = (time.process_time() - started) / members
-        marks.append(
-            reported(f"{preset}: training of one member on {epochs * 20_000:,} patterns, CPU time", seconds, "s")
-        )
+        networks, seconds = zip(*(trained_member(task, k, keep) for k in range(members)), strict=True)
+        name = f"{preset}: training of one of {members} members on {epochs * 20_000:,} patterns, CPU time"
+        marks.append(reported(name, float(np.mean(seconds)), "s"))
         ensemble = make_ensemble(
             task.model, task.recipe, task.noise, task.scaling, networks, patterns=HELD_OUT, alarms=0.05, seed=0
         )
         for number, dose in enumerate(DOSES):
-            marks += dose_marks(preset, task, ensemble, dose, n=tests, seed=number)
+            marks += dose_marks(preset, task, ensemble, dose, n=tests, seed=FRESH + number)
         marks += range_marks(preset, task, ensemble, n=FITTED)
         marks += speed_marks(preset, task, ensemble)
     return marks
+
+
+def trained_member(task: Task, member: int, keep: Path | None) -> tuple[torch.nn.Module, float]:
+    """A network and the CPU seconds that its training took, now or when it was put into the folder."""
+    from ..io.pqnet import read_key, read_member, read_settings, write_member  # not where a bare GPU machine measures
+
+    code = code_hash(Path(task_module.__file__))
+    key = sha256(canonical_json([task.model.phases.name, task.settings.of_member(), member, code]).encode()).hexdigest()
+    path = keep and keep / f"{task.model.phases.name}_{task.schedule.epochs}_{member}.pt"
+    if path and path.is_file() and read_key(path) == key:
+        return read_member(path), read_settings(path)["cpu_seconds"]
+    training = make_training(task, member=member, device=best_device())
+    seconds = timed(training.run)
+    if path:
+        keep.mkdir(parents=True, exist_ok=True)
+        write_member(training.state(), path, key=key, settings={"cpu_seconds": seconds})
+    return training.network, seconds
 
 
 def bench_task(preset: str, epochs: int) -> Task:
@@ -120,7 +145,7 @@ def dose_marks(preset: str, task: Task, ensemble: Ensemble, dose: float, *, n: i
 
 
 def coverage_marks(preset, task, held_out: HeldOut, prediction: Prediction, refined, dose) -> list[Mark]:
-    """Share of true values within their error bars: the worst of the targets, for weak and for strong phases."""
+    """Share of true values within their error bars, of the target that is farthest off, for weak and strong phases."""
     scaling, truth = task.scaling, held_out.targets(task.scaling)
     weak = held_out.present(scaling, 0.02) & ~held_out.present(scaling, STRONG)
     groups = {"all": held_out.present(scaling, 0.02), "weak": weak, "strong": held_out.present(scaling, 0.6)}
@@ -132,9 +157,9 @@ def coverage_marks(preset, task, held_out: HeldOut, prediction: Prediction, refi
     for source, (values, bars) in sources.items():
         for group, chosen in groups.items():
             covered = coverage(values - truth, bars, chosen)
-            worst = float(np.nanmax(np.abs(covered - 0.68)))
-            name = f"{preset}, dose {dose:g}: {source}, coverage − 0.68, the worst target, {group} phases"
-            marks.append(at_most(name, 0.05, worst))
+            worst = int(np.nanargmax(np.abs(covered - 0.68)))
+            name = f"{preset}, dose {dose:g}: {source}, {group} phases, coverage of the target farthest from 0.68"
+            marks.append(between(name, 0.63, 0.73, float(covered[worst])))
     return marks
 
 
@@ -224,10 +249,11 @@ def speed_marks(preset: str, task: Task, ensemble: Ensemble) -> list[Mark]:
         marks.append(at_most(name, 2, minutes, "min") if kind == "dense" else reported(name, minutes, "min"))
     values = ensemble.predict(held_out.patterns).values
     refine(task.model, held_out.patterns[:10], task.scaling.targets, values[:10])
-    seconds = timed(lambda: refine(task.model, held_out.patterns, task.scaling.targets, values))
-    per_member = timed(lambda: ensemble.predict(held_out.patterns))
-    rate = len(held_out.patterns) / (seconds + per_member)
-    marks.append(at_least(f"{preset}: networks + 2 steps, patterns per second and core", 2500, rate, "1/s"))
+    steps = timed(lambda: refine(task.model, held_out.patterns, task.scaling.targets, values))
+    networks = timed(lambda: ensemble.predict(held_out.patterns))
+    name = f"{preset}: {len(ensemble.members)} networks + 2 steps, patterns per second and core"
+    marks.append(at_least(name, 2500, len(values) / (steps + networks), "1/s"))
+    marks.append(reported(f"{preset}: the 2 steps alone, patterns per second and core", len(values) / steps, "1/s"))
     reason = "no GPU here"
     if preset in GPU_GOALS:
         goal = f"≤ {GPU_GOALS[preset]} s"
@@ -259,9 +285,14 @@ def main(argv=None) -> int:
     parser.add_argument("--members", type=int, default=MEMBERS)
     parser.add_argument("--tests", type=int, default=TESTS)
     parser.add_argument("--presets", nargs="+", choices=sorted(ANSWERED), default=["nca-8"])
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
+    parser.add_argument("--json", type=Path, help="also write the marks to this file")
     options = parser.parse_args(argv)
-    marks = measure(options.epochs, options.members, options.tests, tuple(options.presets))
-    print(table({"marks": {mark.name: asdict(mark) for mark in marks}}))
+    marks = measure(options.epochs, options.members, options.tests, tuple(options.presets), options.keep)
+    found = summary("pqnet", marks, device=DEVICE)
+    print(table(found))
+    if options.json:
+        write_summary(found, options.json)
     return 0
 
 

@@ -216,6 +216,22 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _beamtime_has_cells(self):
+        """A rule that looks at cells would fail hours later, in the last stage."""
+        chosen = self.fit.chosen()
+        if not self.beamtime.apply or chosen is None:
+            return self
+        quick = self.fit.level == "quick" and self.map_source() == "fit" and self.reconstruct.parallax != "dlsr"
+        fitted = {one.name: set(one.per_voxel if quick else one.free) for one in chosen.phases}
+        for where, phase, edges in self.beamtime.cells_named():
+            if not fitted.get(phase, set()) & edges:
+                raise ValueError(
+                    f"beamtime: {where} looks at {' or '.join(sorted(edges))} of {phase}, which is not fitted in every "
+                    "voxel: name it in per_voxel of the phase set, or set fit.level to full"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _series_have_phases(self):
         chosen = self.fit.chosen()
         if self.series.table is None:

@@ -1,6 +1,6 @@
 """Settings of what is said about the whole beamtime: co-registration, regions, evolution, the unrolled cell."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,17 @@ class Strong(Section):
     """Up to this share of its highest value; null: no upper limit."""
 
 
+class Edge(Section):
+    """Where a lattice parameter of a phase lies between two values; voxels without one are left out."""
+
+    phase: PlainName
+    """Phase whose cell is fitted in every voxel."""
+    edge: Literal["a", "c"]
+    """Which edge of the cell."""
+    angstrom: Range
+    """From and to, in Å."""
+
+
 class Distance(Section):
     """A distance from the largest connected part of a phase, such as a tab."""
 
@@ -39,6 +50,8 @@ class Region(Section):
     """Name of the region."""
     strong: tuple[Strong, ...] = ()
     """Phases that are strong, or weak, there."""
+    cell: tuple[Edge, ...] = ()
+    """Lattice parameters there: what charging did, or did not do."""
     radius_mm: Range | None = None
     """Distance from the centre of the cell."""
     azimuth_deg: Range | None = None
@@ -49,11 +62,12 @@ class Region(Section):
     """Image (NPY, TIFF or PNG) of the common grid, row 0 at the largest y; what is not 0 belongs to the region. The
     viewer writes such masks."""
     scan: PlainName | None = None
-    """Scan whose maps `strong` and `distance` look at; null: the mean over all scans."""
+    """Scan whose maps are looked at; null: the mean over all scans for `strong` and `distance`, for `cell` the last
+    scan."""
 
     @model_validator(mode="after")
     def _says_something(self):
-        if not (self.strong or self.radius_mm or self.azimuth_deg or self.distance or self.mask):
+        if not (self.strong or self.cell or self.radius_mm or self.azimuth_deg or self.distance or self.mask):
             raise ValueError(f"region {self.name!r} has no condition: give strong, radius_mm, azimuth_deg, …")
         return self
 
@@ -70,25 +84,24 @@ class Clusters(Section):
 
 
 # NCA 18650 paper, figures 4 and 5: the lithiation of the anode is heterogeneous (HL: highly lithiated, DL: delithiated,
-# IN: inner windings), the cathode's cells are told apart by place (ROI1: bulk, ROI2: inner windings, ROI3: beside the
-# aluminium tab). The papers drew them by hand; here are rules that say the same.
+# IN: inner windings), the cathode's cells are told apart (ROI1: bulk, ROI2: inner windings, ROI3: beside the aluminium
+# tab, where they stay as they were discharged). The papers drew them by hand; here are rules that say the same. The
+# last scan must be of the charged cell: a of NCA is then 2.82 Å, beside the tab 2.85 Å (Table S5), and 2.836 lies
+# between. The two innermost windings end 2.4 mm from the centre.
+NCA = {"phase": "NCA", "above": 0.35}
 PRESETS = {
     "nca18650": [
         {"name": "HL", "strong": [{"phase": "LiC6", "above": 0.35}]},
         {"name": "DL", "strong": [{"phase": "LiC30plus", "above": 0.35}]},
-        {"name": "IN", "radius_mm": [1.7, 3.0]},
+        {"name": "IN", "radius_mm": [1.4, 2.3]},
         {
             "name": "ROI1",
-            "strong": [{"phase": "NCA", "above": 0.35}],
-            "radius_mm": [3.0, 8.6],
-            "distance": {"phase": "Al", "above": 0.8, "mm": [1.0, 99.0]},
+            "strong": [NCA],
+            "cell": [{"phase": "NCA", "edge": "a", "angstrom": [0.0, 2.836]}],
+            "radius_mm": [2.7, 8.6],
         },
-        {"name": "ROI2", "strong": [{"phase": "NCA", "above": 0.35}], "radius_mm": [1.7, 3.0]},
-        {
-            "name": "ROI3",
-            "strong": [{"phase": "NCA", "above": 0.35}],
-            "distance": {"phase": "Al", "above": 0.8, "mm": [0.0, 1.0]},
-        },
+        {"name": "ROI2", "strong": [NCA], "radius_mm": [1.4, 2.6]},
+        {"name": "ROI3", "strong": [NCA], "cell": [{"phase": "NCA", "edge": "a", "angstrom": [2.836, 9.0]}]},
     ]
 }
 
@@ -153,9 +166,19 @@ class Beamtime(Section):
         regions = self.all_regions()
         named = {phase for group in self.groups.values() for phase in group} | set(self.register_by)
         named |= {one.phase for region in regions for one in region.strong}
+        named |= {one.phase for region in regions for one in region.cell}
         named |= {region.distance.phase for region in regions if region.distance}
         if self.clusters:
             named.add(self.clusters.phase)
         if self.unroll:
             named |= {self.unroll.casing, self.unroll.layer, *self.unroll.phases}
         return named
+
+    def cells_named(self) -> list[tuple[str, str, set[str]]]:
+        """What looks at cells: its name, the phase, and the edges of which one must be known."""
+        found = [
+            (f"region {region.name}", one.phase, {one.edge}) for region in self.all_regions() for one in region.cell
+        ]
+        if self.clusters:
+            found.append(("clusters", self.clusters.phase, {"a", "c"}))
+        return found

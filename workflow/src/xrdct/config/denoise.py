@@ -32,9 +32,11 @@ class Denoise(Section):
     model: str | None = None
     """A network (`network.pt`) that another scan was trained to, relative to `raw.root`: used as it is, without
     training. null: trained on this scan."""
-    joint: bool = False
-    """true: a low-rank method over all channels takes part in the choice. Gains most, and leans most on the guard that
-    puts rare phases and displaced peaks back. Whatever is chosen is tried on every scan with planted grains and a
-    planted shift, and refused where it erases or bends them; the log and the volume's `gates` say what was left."""
+    joint: bool = True
+    """true: what all channels say together takes part: a low-rank estimate of every voxel's pattern is the network's
+    second image, and a choice of its own. Gains most, and leans most on the guard that puts rare phases and displaced
+    peaks back. Whatever is chosen is tried on every scan with planted grains and a planted shift, and refused where it
+    erases or bends them; the log and the volume's `gates` say what was left. Needs three parts at least. false: every
+    channel on its own."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of every random choice."""

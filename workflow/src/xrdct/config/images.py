@@ -81,12 +81,13 @@ class Reconstruct(Section):
     """circle: voxels outside the circle inscribed in the image are 0, and iterative methods know that nothing lies
     there; none: the whole square."""
     iterations: Annotated[int, Field(ge=1, le=10000)] | None = None
-    """Iterative methods; null: 200 for sirt and tv, 20 for cgls, 10 for sart; with parallax 20 for fbp, for sirt and
-    cgls as many as bring the residual to the noise, or predict a held-out interlaced subset (see log and attributes).
-    Fewer are smoother."""
+    """Iterative methods; null: 200 for sirt and tv, 20 for cgls, 10 for sart, 20 for fbp where it is repeated; with
+    parallax for sirt and cgls as many as bring the residual to the noise, or predict a held-out interlaced subset (see
+    log and attributes). Fewer are smoother."""
     nonnegative: bool = False
-    """sirt, sart, tv, and with parallax fbp: negative values are set to 0 after every iteration. Lifts the mean where
-    there is only noise. With parallax it is needed for lines as sharp in the middle of a sample as at its rim."""
+    """sirt, sart, tv and fbp, which is then repeated with what it leaves of the data: negative values are set to 0
+    after every iteration. Lifts the mean where there is only noise; keeps holes empty beside a strong casing. With
+    parallax it is needed for lines as sharp in the middle of a sample as at its rim."""
     parallax: Literal["off", "linear", "dlsr"] = "off"
     """linear: voxels near to the detector and far from it are put at the same distance, for samples so thick that it
     matters (see parallax.png of every scan); method fbp (repeated with what it leaves of the data, and best with
@@ -101,8 +102,8 @@ class Reconstruct(Section):
 
     @model_validator(mode="after")
     def _constrained_where_possible(self):
-        if self.nonnegative and (self.method == "cgls" or (self.method == "fbp" and self.parallax == "off")):
-            raise ValueError(f"{self.method} cannot be `nonnegative`; take sirt, sart or tv")
+        if self.nonnegative and self.method == "cgls":
+            raise ValueError("cgls cannot be `nonnegative`; take fbp, sirt, sart or tv")
         if self.parallax != "off" and self.method not in ("fbp", "sirt", "cgls"):
             raise ValueError(f"{self.method} does not know of parallax; take fbp, sirt or cgls, or parallax: off")
         return self

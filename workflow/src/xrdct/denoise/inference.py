@@ -7,12 +7,12 @@ import torch
 
 from ..gpu_memory import FittingParts
 from .scaling import Scales
-from .splits import leave_one_out
+from .training import network_input
 from .unet import UNet
 
 
 def denoise(
-    network: UNet, parts, scales: Scales, *, turns: int = 4, channels: Iterable[int] | None = None
+    network: UNet, parts, scales: Scales, *, projected=None, turns: int = 4, channels: Iterable[int] | None = None
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Denoise a volume, one channel at a time.
 
@@ -27,6 +27,8 @@ def denoise(
         Shape (n_channels, K, n, n).
     scales
         Mean and noise of every channel.
+    projected
+        `low_rank.project_leave_one_out` of the parts, for a network that was trained with it.
     turns
         Quarter turns to average over: 4, or 1 for none.
     channels
@@ -43,17 +45,22 @@ def denoise(
         if channel not in usable:
             yield channel, values.mean(axis=0), 0 * values[0]
             continue
-        found = outputs(network, values, scales, channel, turns=turns)
+        own = None if projected is None else np.asarray(projected[channel])
+        found = outputs(network, values, scales, channel, projected=own, turns=turns)
         yield channel, found.mean(axis=0), spread(found)
 
 
-def outputs(network: UNet, values: np.ndarray, scales: Scales, channel: int, *, turns: int = 4) -> np.ndarray:
-    """What the network makes of each leave-one-out mean of one channel's parts, shape (K, n, n), the volume's unit."""
-    noisy = np.stack([scales.scaled(leave_one_out(values, k), channel) for k in range(len(values))])
+def outputs(network: UNet, values: np.ndarray, scales: Scales, channel: int, *, projected=None, turns=4) -> np.ndarray:
+    """What the network makes of each leave-one-out mean of one channel's parts, shape (K, n, n), the volume's unit.
+
+    `values`, and `projected` for a network of two inputs, are of that channel, shape (K, n, n).
+    """
+    beside = [None] * len(values) if projected is None else projected
+    noisy = np.stack([network_input(values, scales, channel, k, beside[k]) for k in range(len(values))])
 
     def clean(part):
         device = next(network.parameters()).device
-        images = torch.from_numpy(noisy[part, None]).to(device)  # (K, 1, n, n)
+        images = torch.from_numpy(noisy[part]).to(device)  # (K, inputs, n, n)
         # Convolutions in TF32, PyTorch's default on a GPU, would differ from the CPU by more than 1e-3.
         with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             turned = (torch.rot90(network(torch.rot90(images, t, (2, 3))), -t, (2, 3)) for t in range(turns))

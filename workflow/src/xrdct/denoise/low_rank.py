@@ -16,6 +16,8 @@ from .splits import leave_one_out
 
 LARGEST_RANK = 32
 """Patterns looked at, at most."""
+FEWEST_PARTS = 3
+"""One to predict, and two whose covariance has no noise of its own."""
 ROWS = 32
 """Image rows in memory at a time."""
 
@@ -44,7 +46,7 @@ def find_basis(parts, scales: Scales, inside: np.ndarray, held_out: int) -> Basi
     Parameters
     ----------
     parts
-        Shape (n_channels, K, n_y, n_x), K ≥ 3.
+        Shape (n_channels, K, n_y, n_x), K ≥ `FEWEST_PARTS`.
     """
     others = [k for k in range(parts.shape[1]) if k != held_out]
     channels = scales.usable

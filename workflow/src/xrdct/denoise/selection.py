@@ -15,9 +15,10 @@ from .scaling import Scales
 from .splits import leave_one_out
 from .unet import UNet
 
-METHODS = ("none", "weights", "network", "network+weights", "joint", "joint+network")
-"""The mean of the parts as it is, truth-free weights of Gaussians, the network, weights with the network among them,
-and the blend with all channels' low-rank projection, without and with the network."""
+METHODS = ("none", "weights", "network+weights", "joint", "joint+network")
+"""The mean of the parts as it is, truth-free weights of Gaussians, without the network and with it, and the blend with
+all channels' low-rank projection, without the network and with it. The network by itself is not among them: blends that
+hold it predict the parts at least as well, and bend peaks less."""
 
 
 @dataclass(frozen=True)
@@ -86,21 +87,24 @@ def denoise_channel(
     if channel not in scales.usable:
         return Denoised(channel, values.mean(axis=0), 0 * values[0], "none", {})
     candidates = candidates_of(values, scales, inside, channel, network=network, projected=projected, turns=turns)
-    allowed = {name: found for name, found in candidates.items() if name == "none" or name not in without}
+    allowed = {
+        name: candidates[name] for name in METHODS if name in candidates and (name == "none" or name not in without)
+    }
     method, errors = choose(allowed, values, inside)
     found = candidates[method]
     return Denoised(channel, found.mean(axis=0), spread(found), method, errors)
 
 
 def candidates_of(values, scales, inside, channel, *, network=None, projected=None, turns=4) -> dict[str, np.ndarray]:
-    """Leave-one-out results of every method, each of shape (K, n, n)."""
+    """Leave-one-out results of every method and of the network by itself, each of shape (K, n, n)."""
     features = features_of(values)
     candidates = {
         "none": np.stack([leave_one_out(values, k) for k in range(len(values))]),
         "weights": blend(features, values, inside)[0],
     }
     if network is not None:
-        found = outputs(network, values, scales, channel, turns=turns)
+        beside = projected if network.architecture["inputs"] > 1 else None
+        found = outputs(network, values, scales, channel, projected=beside, turns=turns)
         candidates["network"] = found
         candidates["network+weights"] = blend(np.concatenate([features, found[:, None]], axis=1), values, inside)[0]
     if projected is not None:

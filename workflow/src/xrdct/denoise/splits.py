@@ -25,6 +25,8 @@ BLOCK = 64
 """Channels reconstructed at a time."""
 FEW_ANGLES = 0.5
 """Angles of a part per position below which `by_angle` blurs more than it should (estimated on one phantom)."""
+OFFSETS = 25
+"""Random turns per channel in the paper's schedule: with four parts to hold out, a hundred pairs."""
 LARGEST_DIFFERENCE = 0.02
 """Relative difference in total intensity above which parts are not of one scan."""
 
@@ -170,6 +172,28 @@ def reconstruct_parts(split: Split, *, out=None, progress: Progress = without_pr
             image = reconstruct(np.ascontiguousarray(sinogram), split.angles[k], cor=split.cor[k], **settings)
             out[channels, k] = np.moveaxis(image, -1, 0)
     return out
+
+
+def reconstruct_turned(split: Split, channel: int, *, seed: int, **settings) -> np.ndarray:
+    """One channel's parts, reconstructed with the whole scan turned by random angles.
+
+    It is how the papers make many images of few data: other pixels, other interpolation, the same noise.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (OFFSETS, K, n_positions, n_positions).
+    """
+    sinograms = split.read(slice(channel, channel + 1))
+    offsets = np.random.default_rng((seed, channel)).uniform(0, 360, OFFSETS)
+    every = [
+        [
+            reconstruct(np.ascontiguousarray(sinogram), angles + offset, cor=cor, **settings)[..., 0]
+            for sinogram, angles, cor in zip(sinograms, split.angles, split.cor, strict=True)
+        ]
+        for offset in offsets
+    ]
+    return np.array(every)
 
 
 def refuse_unlike_parts(parts) -> None:

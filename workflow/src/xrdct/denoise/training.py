@@ -6,7 +6,7 @@ last checkpoint to the same result, bit by bit on one CPU with the same number o
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,8 +20,6 @@ from .unet import UNet
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss}
 CHECKED = 16
 """Held-out pairs, at most, that the loss is watched on."""
-PAPER_EPOCHS, PAPER_EPOCHS_MORE, PAPER_PATIENCE = 100, 10, 5
-"""Of the NCA paper: epochs on the first channel, on each next one, and epochs without gain before it stops."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +63,6 @@ def speed_on(device: torch.device) -> Speed:
     return Speed(mixed=True, backend="inductor") if device.type == "cuda" else Speed(mixed=False, backend=None)
 
 
-def paper_schedule(n_parts: int, *, first: bool, seed: int = 0) -> Schedule:
-    """The NCA paper's for one channel: MAE, Adam at 1e-3, batch 1; an epoch is every pair of the channel once."""
-    epoch = n_parts - 1  # one pair is held out
-    epochs = PAPER_EPOCHS if first else PAPER_EPOCHS_MORE
-    return Schedule(
-        steps=epochs * epoch,
-        loss="mae",
-        learning_rate=1e-3,
-        decay=0.0,
-        check_every=epoch,
-        patience=PAPER_PATIENCE,
-        seed=seed,
-    )
-
-
 class Training:
     """A network on its way; `run` it to the end, or stop and `restore` the `state` later.
 
@@ -97,6 +80,10 @@ class Training:
         Length, loss, seed.
     channels
         The channels to train on; None: all that are usable.
+    projected
+        `low_rank.project_leave_one_out` of the parts, for a network of two inputs; None for one of one.
+    pairs
+        (channel, part) to train on, and those to watch; None: what `hold_out` says.
     speed
         None: `speed_on` the network's device.
     """
@@ -110,15 +97,18 @@ class Training:
         schedule: Schedule,
         channels=None,
         *,
+        projected=None,
+        pairs: tuple[list, list] | None = None,
         speed: Speed | None = None,
     ):
+        self.projected = projected
         self.network, self.parts, self.scales, self.schedule = network, parts, scales, schedule
         self.device = next(network.parameters()).device
         self.speed = speed or speed_on(self.device)
         # The same weights under another name: `network` keeps the names that checkpoints have.
         self._fast = torch.compile(network, backend=self.speed.backend) if self.speed.backend else network
         self.channels = scales.usable if channels is None else np.asarray(channels)
-        self.trained_on, self.checked_on = hold_out(self.channels, parts.shape[1], schedule)
+        self.trained_on, self.checked_on = pairs or hold_out(self.channels, parts.shape[1], schedule)
         self.optimiser = torch.optim.Adam(network.parameters(), schedule.learning_rate)
         self.step, self.history = 0, []
         self.best = {"loss": np.inf, "step": 0, "weights": _copy(network.state_dict())}
@@ -214,14 +204,40 @@ class Training:
             self.best = {"loss": loss, "step": self.step, "weights": _copy(self.network.state_dict())}
 
     def _pair(self, channel: int, part: int) -> tuple[torch.Tensor, torch.Tensor]:
-        noisy, target = pair(self.parts, self.scales, channel, part)
-        return tuple(torch.from_numpy(image)[None, None].to(self.device) for image in (noisy, target))
+        images, target = pair(self.parts, self.scales, channel, part, self.projected)
+        return tuple(torch.from_numpy(values)[None].to(self.device) for values in (images, target[None]))
 
 
-def pair(parts, scales: Scales, channel: int, part: int) -> tuple[np.ndarray, np.ndarray]:
-    """Input (the mean of the other parts) and target (one part) of a channel in units of its noise, shape (n, n)."""
+def pair(parts, scales: Scales, channel: int, part: int, projected=None) -> tuple[np.ndarray, np.ndarray]:
+    """What a network is given to predict one part from, and that part, in units of the channel's noise.
+
+    Returns
+    -------
+    numpy.ndarray, numpy.ndarray
+        The images of `network_input`, shape (inputs, n, n), and the target, shape (n, n).
+    """
     values = np.asarray(parts[channel])
-    return scales.scaled(leave_one_out(values, part), channel), scales.scaled(values[part], channel)
+    own = None if projected is None else np.asarray(projected[channel])[part]
+    return network_input(values, scales, channel, part, own), scales.scaled(values[part], channel)
+
+
+def network_input(values: np.ndarray, scales: Scales, channel: int, part: int, projected=None) -> np.ndarray:
+    """The mean of a channel's other parts and, where it is given, its projection that does not know the part either.
+
+    Parameters
+    ----------
+    values
+        The channel's parts, shape (K, n, n).
+    projected
+        That mean's projection on the patterns of all channels (`low_rank`), shape (n, n); None: without.
+
+    Returns
+    -------
+    numpy.ndarray
+        In units of the channel's noise, shape (1 or 2, n, n), float32.
+    """
+    images = [leave_one_out(values, part)] if projected is None else [leave_one_out(values, part), projected]
+    return np.stack([scales.scaled(image, channel) for image in images])
 
 
 def hold_out(channels: np.ndarray, n_parts: int, schedule: Schedule) -> tuple[list, list]:
@@ -234,33 +250,6 @@ def hold_out(channels: np.ndarray, n_parts: int, schedule: Schedule) -> tuple[li
     kept_back = {(int(c), int(rng.integers(n_parts))) for c in rng.permutation(channels)[:count]}
     every = [(int(c), k) for c in channels for k in range(n_parts)]
     return [p for p in every if p not in kept_back], sorted(kept_back)[:: -(-count // CHECKED)]
-
-
-def train_channel_by_channel(
-    network: UNet, parts, scales: Scales, inside: np.ndarray, *, start: int = 0, seed: int = 0, share: float = 1.0
-):
-    """The paper's way: long on the first channel, then the same network a little longer on each next one.
-
-    Parameters
-    ----------
-    network, parts, scales, inside
-        As for `Training`.
-    start
-        Position in `scales.usable` to go on from, with the network as it was left there.
-    share
-        Of the paper's epochs, for tests and comparisons.
-
-    Yields
-    ------
-    int, Training
-        A channel, and the training that tuned the network to it: to be used before the next one is asked for.
-    """
-    for position, channel in enumerate(scales.usable[start:], start):
-        schedule = paper_schedule(parts.shape[1], first=position == 0, seed=seed + position)
-        schedule = replace(schedule, steps=max(1, round(share * schedule.steps)), held_out=1.0)
-        training = Training(network, parts, scales, inside, schedule, [channel])
-        training.run()
-        yield int(channel), training
 
 
 def _turned(images: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:

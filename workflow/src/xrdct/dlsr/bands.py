@@ -9,6 +9,7 @@ import numpy as np
 from ..fit.model import PatternModel
 from ..reconstruction.parallax import touched
 from ..reconstruction.tilted import TiltedBeam
+from .banded import Banded
 
 BLOCK = 4096
 """Voxels whose patterns or derivatives are computed at a time."""
@@ -26,9 +27,9 @@ class Band:
     """On the fine bins of q that the band needs; those of neighbouring bands overlap."""
     own: slice
     """Of these fine bins those that no other band counts as its own."""
-    there: np.ndarray
+    there: Banded
     """From fine bins of q to bins of Y, shape (n_fine, n_bins + 2 padding)."""
-    back: np.ndarray
+    back: Banded
     """From bins of Y of a projection to the channels, shape (n_bins, n_channels)."""
 
     def project(self, beam: TiltedBeam, places: np.ndarray, patterns: Iterable[tuple[slice, np.ndarray]]) -> np.ndarray:
@@ -41,18 +42,18 @@ class Band:
         patterns
             Slices of the voxels and their patterns, shape (n, n_fine).
         """
-        image = beam.constant_image(0, len(self.back))
+        image = beam.constant_image(0, self.back.shape[0])
         flat = image.reshape(-1, image.shape[2])
         for part, values in patterns:
-            flat[places[part]] = values.astype(np.float32, copy=False) @ self.there
-        return (beam @ image) @ self.back
+            flat[places[part]] = self.there.of(values.astype(np.float32, copy=False))
+        return self.back.of(beam @ image)
 
     def pull(self, beam: TiltedBeam, places: np.ndarray, sinogram: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """The transpose: parts of the voxels, and what the channels say about their patterns, (n, n_fine)."""
-        image = beam.T @ (sinogram[..., self.channels] @ self.back.T)
+        image = beam.T @ self.back.transposed(sinogram[..., self.channels])
         flat = image.reshape(-1, image.shape[2])
         for part in parts(len(places)):
-            yield part, flat[places[part]] @ self.there.T
+            yield part, self.there.transposed(flat[places[part]])
 
 
 def parts(n: int) -> Iterator[slice]:
@@ -88,8 +89,8 @@ def cut_bands(model: PatternModel, there: np.ndarray, back: np.ndarray, padding:
             channels[k],
             model.part(fine[k]),
             slice(limits[k] - fine[k].start, limits[k + 1] - fine[k].start),
-            there[fine[k], wide[k]],
-            back[seen[k], channels[k]],
+            Banded(there[fine[k], wide[k]]),
+            Banded(back[seen[k], channels[k]]),
         )
         for k in range(n_bands)
     ]

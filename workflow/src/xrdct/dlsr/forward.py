@@ -17,6 +17,9 @@ from .bands import IMAGE, Band, cut_bands, parts
 
 FINER = 2
 """Bins of the model per bin of the data: a line two bins wide is too narrow to be resampled."""
+PROJECTIONS = 800
+"""What a search costs, in projections, measured at 40 px: its 156 products of the curvature, each one there and one
+back, are 312 of them; the rest are patterns, resampling and preconditioners, which weigh less in larger maps."""
 MEMORY = 3e9
 """Bytes of derivatives that are kept; more are computed anew whenever they are needed."""
 
@@ -101,18 +104,25 @@ class Forward:
         """Voxels inside the mask."""
         return int(self.mask.sum())
 
-    def cost(self) -> str:
-        """Memory and time of one product, in words, for the log."""
-        bins = [len(band.back) for band in self.bands]
+    def cost(self, searches: int = 1) -> str:
+        """Memory and time in words, for the log, before anything is begun.
+
+        Parameters
+        ----------
+        searches
+            1 with a weight of the prior that is given, `refine.SEARCHES` if it is looked for.
+        """
+        bins = [band.back.shape[0] for band in self.bands]
         kept = min(MEMORY, 40.0 * self.n_voxels * self.model.q.size)
         rays = self.beam.angles.size * self.beam.n_positions
         widest = max(bins) + 2 * self.beam.padding
         memory = 4.0 * (2 * self.mask.size * widest + 2 * rays * max(bins) + 7 * rays * int(self.used.sum()))
         seconds = seconds_per_projection(self.beam) * sum(bins)
+        minutes = searches * PROJECTIONS * seconds / 60
         return (
             f"{self.n_voxels} voxels, {self.used.sum()} bins of the data, {sum(bins)} of ln tan 2theta in "
-            f"{len(bins)} bands: about {(memory + kept) / 1e9:.2g} GB, and {seconds:.2g} s for one projection; a step "
-            "takes up to 80 of them"
+            f"{len(bins)} bands: about {(memory + kept) / 1e9:.2g} GB; {seconds:.2g} s for one projection, about "
+            f"{minutes:.2g} minutes for {searches} searches"
         )
 
     def predict(self, values: np.ndarray) -> np.ndarray:

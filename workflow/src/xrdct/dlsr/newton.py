@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .forward import Forward, Slopes
+from .precondition import Preconditioner
 from .unknowns import Unknowns
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Problem:
 
 
 class Curvature:
-    """JᵀWJ + λDᵀVD at one point, and a preconditioner: the blocks of single voxels."""
+    """JᵀWJ + λDᵀVD at one point, and its approximate inverse."""
 
     def __init__(self, problem: Problem, vector: np.ndarray):
         self.problem, self.unknowns = problem, problem.unknowns
@@ -72,7 +73,7 @@ class Curvature:
         self.roots = share @ problem.roughness
         """Square root of the prior's curvature: rootsᵀ roots."""
         self._smooth = self.roots.T @ self.roots
-        self._blocks, self._shared = self._preconditioner(self.slopes)
+        self._inverse = self._preconditioner(self.slopes)
 
     def gradient(self, vector: np.ndarray, residual: np.ndarray) -> np.ndarray:
         """Minus half the gradient of the objective."""
@@ -91,14 +92,12 @@ class Curvature:
 
     def precondition(self, vector: np.ndarray) -> np.ndarray:
         """An approximate inverse."""
-        change = self.unknowns.expand(vector)[:, : len(self.unknowns.local)]
-        change = np.einsum("vij,vj->vi", self._blocks, change)
-        return np.r_[change[self.unknowns.member], vector[self.unknowns.n_local :] * self._shared]
+        return self._inverse @ vector
 
-    def _preconditioner(self, slopes: Slopes):
+    def _preconditioner(self, slopes: Slopes) -> Preconditioner:
         unknowns, chain = self.unknowns, self.problem.chain
         n_local = len(unknowns.local)
-        crossing = self._rays_per_voxel()
+        crossing = self._rays_per_voxel()[:, None, None]
         channel = self.problem.weights.mean(axis=(0, 1))
         weight = np.interp(np.linspace(0, 1, chain.model.q.size), np.linspace(0, 1, channel.size), channel)
         blocks = np.zeros((len(unknowns.member), n_local, n_local))
@@ -106,7 +105,7 @@ class Curvature:
             near = np.interp(band.model.q[band.own], chain.model.q, weight).astype(np.float32)
             for part, own in slopes.of(band):
                 own = own[:, :n_local, band.own] * unknowns.member[part, :, None]
-                blocks[part] += np.einsum("vim,vjm->vij", own * near, own) * crossing
+                blocks[part] += np.einsum("vim,vjm->vij", own * near, own) * crossing[part]
         prior = np.zeros(unknowns.member.shape)
         prior[unknowns.member] = self._smooth.diagonal()[: unknowns.n_local]
         diagonal = np.einsum("vii->vi", blocks)
@@ -121,11 +120,19 @@ class Curvature:
             change = self.push(unit)
             size = float(np.einsum("apm,apm,apm->", self.problem.weights, change, change, dtype=float))
             shared[k] = 1 / size if size > 0 else 0.0
-        return np.linalg.inv(blocks), shared
+        return Preconditioner(unknowns, chain.mask, blocks, prior, shared)
 
-    def _rays_per_voxel(self):
-        """Sum of the squared shares of a voxel over all rays: a third to a half of the number of angles."""
-        return 0.6 * self.problem.data.shape[0]
+    def _rays_per_voxel(self) -> np.ndarray:
+        """Sum of the squared shares of each voxel over all rays, in parts of a ray of mean weight, shape (n_voxels,).
+
+        A third to two thirds of the number of angles; where rays count for little, as those through what scatters
+        most do, less.
+        """
+        weights = self.problem.weights.mean(axis=2, keepdims=True)
+        beam, places = self.problem.chain.beam, self.problem.chain.mask
+        near = (beam.T @ weights)[places].sum(axis=1)
+        usual = (beam.T @ np.full_like(weights, weights.mean()))[places].sum(axis=1)
+        return 0.6 * self.problem.data.shape[0] * near / np.maximum(usual, 1e-6 * usual.max())
 
 
 @dataclass(frozen=True)

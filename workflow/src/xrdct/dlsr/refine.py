@@ -24,6 +24,9 @@ STRONG = 0.15
 """above this share of its strongest (99th percentile)."""
 LEAST = 0.05
 """A variance is at least this share of its channel's mean: few counts know little of their own noise."""
+SEARCHES = 3
+"""What the weight of the prior costs, the last search with it included, in searches from the start: each but the first
+begins where another ended."""
 SAMPLES = 8
 """Draws of the posterior behind an uncertainty: known to a quarter of itself in a voxel."""
 

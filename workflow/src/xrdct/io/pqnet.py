@@ -58,6 +58,11 @@ def read_key(path: str | Path) -> str:
     return _read(path, MEMBER)["key"]
 
 
+def read_settings(path: str | Path) -> dict:
+    """The settings that were written with a trained network."""
+    return _read(path, MEMBER)["settings"]
+
+
 def write_ensemble(
     ensemble: Ensemble, path: str | Path, *, q: np.ndarray, phases: tuple[str, ...], facts: dict
 ) -> None:

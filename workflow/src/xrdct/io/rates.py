@@ -51,6 +51,7 @@ def measured_rates(folder: str | Path) -> dict:
     return {
         "origin": f"{folder.resolve().name}, {record['machine']}, xrdct {record['xrdct']} ({record['git_revision']})",
         "n_bins": config.integrate.n_bins,
+        "parallax": config.reconstruct.parallax,
         "raw_bytes_per_pixel": sum(own.values()) / size.pixels,
         "rules": rule_rates(times_by_rule(folder / "benchmarks"), size),
         "stores": _stores(folder / "results" / first),

@@ -6,12 +6,15 @@ import threading
 import numpy as np
 
 from ..errors import GeometryError, RawDataError
+from ..gpu_memory import FittingParts
 from . import cuda, native, portable
 from .patterns import SUMS, Patterns, patterns_from_sums, valid_range
 
 log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "cuda", "native", "numba")
+MOST_AT_A_TIME = 1024
+"""Frames of one call that go to a GPU together, at most."""
 
 
 class TrimmedMean:
@@ -67,7 +70,15 @@ class TrimmedMean:
         self.n_bins = len(indptr) - 1
         self.n_groups = self._edges.shape[1] - 1
         self.backend = self._choose(backend)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What stays with this process."""
         self._cuda, self._uploading = None, threading.Lock()
+        self._parts_on_gpu = FittingParts("integration, frames", MOST_AT_A_TIME, self._give_up_gpu)
+
+    def _give_up_gpu(self) -> None:
+        self.backend, self._cuda = self._choose("native"), None
 
     def _choose(self, backend: str) -> str:
         if backend == "cuda" or (backend == "auto" and cuda.is_available()):
@@ -78,11 +89,12 @@ class TrimmedMean:
         return "native" if backend != "numba" and native.library() else "numba"
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_cuda", "_uploading")}
+        of_process = ("_cuda", "_uploading", "_parts_on_gpu")
+        return {key: value for key, value in self.__dict__.items() if key not in of_process}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__ |= state
-        self._cuda, self._uploading = None, threading.Lock()
+        self._prepare()
 
     def __call__(self, frames: np.ndarray, invalid_above: float | None = None) -> Patterns:
         """Integrate a block of frames.
@@ -108,12 +120,23 @@ class TrimmedMean:
         lowest, highest = valid_range(frames.dtype, invalid_above)
         n_frames, n_rows, n_columns = frames.shape
         flat = np.ascontiguousarray(frames, frames.dtype.newbyteorder("=")).reshape(n_frames, n_rows * n_columns)
+        if self.backend != "cuda" or not n_frames:
+            return patterns_from_sums(self._sums_on_cpu(flat, lowest, highest), trim=self.trim)
+        sums = self._parts_on_gpu.run(lambda part: self._sums(flat[part], lowest, highest), n_frames)
+        return patterns_from_sums(np.concatenate(sums), trim=self.trim)
+
+    def _sums(self, flat: np.ndarray, lowest: float, highest: float) -> np.ndarray:
+        """Sums of flat frames, on the GPU until that is given up."""
+        if self.backend != "cuda":
+            return self._sums_on_cpu(flat, lowest, highest)
+        with self._uploading:  # by the first of the threads alone
+            if self._cuda is None:
+                self._cuda = cuda.CudaSums(self._indices, self._edges, self._weights, self.trim)
+            on_gpu = self._cuda
+        return on_gpu(flat, lowest, highest)
+
+    def _sums_on_cpu(self, flat: np.ndarray, lowest: float, highest: float) -> np.ndarray:
         table = self._indices, self._edges, self._weights, self.trim
-        if self.backend == "cuda":
-            with self._uploading:  # by the first of the threads alone
-                if self._cuda is None:
-                    self._cuda = cuda.CudaSums(*table)
-            return patterns_from_sums(self._cuda(flat, lowest, highest), trim=self.trim)
         bounds = np.array([lowest, highest], dtype=flat.dtype)
         sums = np.empty((len(flat), self.n_bins, self.n_groups + (self.n_groups > 1), len(SUMS)))
         # Asked for again and not kept, so that a kernel can be sent to another process.
@@ -123,7 +146,7 @@ class TrimmedMean:
         else:
             for frame, frame_sums in zip(flat, sums, strict=True):
                 portable.sum_frame(frame, *bounds, *table, frame_sums)
-        return patterns_from_sums(sums, trim=self.trim)
+        return sums
 
 
 def _check_table(indices: np.ndarray, indptr: np.ndarray, weights: np.ndarray) -> None:

@@ -5,6 +5,10 @@ by the factor that made 68.3 % of held-out patterns of the same noise level and 
 mixture of doses would be right for the mixture and wrong at every dose; one for all signals would be wrong for weak
 phases, whose scales end at 0 and whose cells end at their limits. The signal is the scale over its own raw error bar: a
 class of weak phases is then a narrow one at every dose.
+
+Of the patterns that look weak some are not, and what looks of middling strength may be weak: factors that hold for what
+looks alike cover too few of the phases that are weak (cells: 0.63–0.64), or too many (scales: 0.73). So they are
+corrected once by what classes of the true signal still ask for.
 """
 
 from dataclasses import dataclass
@@ -15,6 +19,9 @@ COVERED = 0.6827
 """Share of a normal distribution within one standard deviation."""
 LEVELS, SIGNALS = 6, 10
 """Classes of noise level, and at most of the phase's signal within each: equally many held-out patterns in each."""
+STRENGTHS = 3
+"""Classes of the true signal within a noise level. Two neighbours must be told apart by the answer: with more of them
+the factors swing from class to class."""
 ENOUGH = 150
 """Patterns that a class needs: its factor is then known to about 5 %."""
 
@@ -49,7 +56,7 @@ class Calibration:
 
 
 def calibrate(
-    errors: np.ndarray, raw: np.ndarray, level: np.ndarray, signals: np.ndarray, counts: np.ndarray
+    errors: np.ndarray, raw: np.ndarray, level: np.ndarray, signals: np.ndarray, true: np.ndarray, counts: np.ndarray
 ) -> Calibration:
     """Find the factors from patterns that no network was trained on.
 
@@ -63,6 +70,8 @@ def calibrate(
         Noise level of each pattern, shape (n_patterns,).
     signals
         Scale of each target's phase over its raw error bar, same shape as `errors`.
+    true
+        The same of the true scale.
     counts
         Which patterns count for a target (its phase is there), same shape, bool.
     """
@@ -78,11 +87,17 @@ def calibrate(
     for t in range(n_targets):
         for k in range(LEVELS):
             chosen = np.flatnonzero((of_level == k) & counts[:, t])
-            order = chosen[np.argsort(signals[chosen, t], kind="stable")]
-            for s, part in enumerate(np.array_split(order, n_signals)):
-                at[t, k, s] = np.median(signals[part, t])
-                factors[t, k, s] = np.quantile(np.abs(errors[part, t]) / raw[part, t], COVERED)
+            seen, ratio = signals[chosen, t], np.abs(errors[chosen, t]) / raw[chosen, t]
+            at[t, k], factors[t, k] = _by_class(seen, ratio, n_signals)
+            left = _by_class(true[chosen, t], ratio / np.interp(seen, at[t, k], factors[t, k]), STRENGTHS)
+            factors[t, k] *= np.interp(at[t, k], *left)
     return Calibration(middles, at, factors)
+
+
+def _by_class(signals, ratio, n):
+    """Median signal, and the ratio of error and bar that 68 % stay below, of n classes of equally many patterns."""
+    parts = np.array_split(np.argsort(signals, kind="stable"), n)
+    return np.array([[np.median(signals[part]), np.quantile(ratio[part], COVERED)] for part in parts]).T
 
 
 def coverage(errors: np.ndarray, bars: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -205,13 +205,16 @@ def make_ensemble(
     values, spread, width = empty.raw_answers(counts, level, mean)
     truth, present, raw = held_out.targets(scaling), held_out.present(scaling, least), np.sqrt(spread**2 + width**2)
     found = np.where(scaling.is_scale, np.maximum(values, 0), values)
-    calibration = calibrate(found - truth, raw, level, empty.signals(values, raw), present)
+    calibration = calibrate(found - truth, raw, level, empty.signals(values, raw), empty.signals(truth, raw), present)
     scores = components.scores(counts, counts if variance is None else variance)
     some = slice(0, REFINED)
     own = None if variance is None else variance[some]
     refined = refine(model, counts[some], scaling.targets, values[some], variance=own)
     after, errors = refined.parameters[:, scaling.places], refined.errors[:, scaling.places]
-    steps = calibrate(after - truth[some], errors, level[some], empty.signals(after, errors), present[some])
+    steps = calibrate(
+        after - truth[some], errors, level[some], empty.signals(after, errors), empty.signals(truth[some], errors),
+        present[some],
+    )  # fmt: skip
     local = largest_residual(model, counts[some], refined, variance=own)
     # Some cells are at a limit by chance; what is left of the alarms is shared by the thresholds.
     share = max(alarms - float(held_at_limit(model, scaling, refined).mean()), alarms / 4) / 3

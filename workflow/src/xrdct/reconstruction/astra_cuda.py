@@ -10,6 +10,7 @@ import importlib.util
 
 import astra
 import numpy as np
+from astra.log import AstraError
 
 from ..errors import GeometryError
 from .fbp import angular_weights, filter_response
@@ -145,7 +146,10 @@ class AstraBeam:
             settings["ProjectionDataId"], settings[volume_key] = ids
             handle = astra.algorithm.create(settings)
             stack.callback(astra.algorithm.delete, handle)
-            astra.algorithm.run(handle)
+            try:
+                astra.algorithm.run(handle)
+            except AstraError as error:  # a RuntimeError, as of all that works on a GPU (`gpu_memory`)
+                raise RuntimeError(f"ASTRA, {algorithm}: {error}") from error
 
 
 class AstraBeamTransposed:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import numba
 import numpy as np
@@ -14,6 +14,7 @@ from .arrays import Progress, without_progress
 from .astra_cuda import AstraBeam, cuda_available, fbp_cuda
 from .cgls import cgls
 from .fbp import fbp
+from .filtered import refined_fbp
 from .operator import ParallelBeam
 from .sart import sart
 from .sirt import sirt
@@ -21,10 +22,11 @@ from .tv import tv
 
 log = logging.getLogger(__name__)
 
-ON_CPU = {"fbp": fbp, "sirt": sirt, "sart": sart, "cgls": cgls, "tv": tv}
-ON_GPU = ON_CPU | {"fbp": fbp_cuda}
+ON_CPU = {"fbp": fbp, "refined_fbp": refined_fbp, "sirt": sirt, "sart": sart, "cgls": cgls, "tv": tv}
+ON_GPU = ON_CPU | {"fbp": fbp_cuda, "refined_fbp": partial(refined_fbp, project_back=fbp_cuda)}
 OPTIONS = {
     "fbp": ("filter",),
+    "refined_fbp": ("iterations", "nonnegative"),
     "sirt": ("iterations", "nonnegative"),
     "sart": ("iterations", "nonnegative"),
     "cgls": ("iterations",),
@@ -94,7 +96,7 @@ def reconstruct_blocks(
     Raises
     ------
     GeometryError
-        If shapes differ, the centre lies outside the field, or (method 'fbp') the angles leave a gap.
+        If shapes differ, the centre lies outside the field, or (methods 'fbp', 'refined_fbp') the angles leave a gap.
     """
     if method not in OPTIONS or support not in ("circle", "none"):
         raise ValueError(f"unknown method {method!r} or support {support!r}")
@@ -125,7 +127,7 @@ def _in_fitting_parts(A: ParallelBeam, method: str, device: str) -> tuple[Callab
         nonlocal solve
         solve, _ = _solver(A, method, "cpu")
 
-    parts = FittingParts(f"{method}, channels", size, to_cpu)
+    parts = FittingParts(f"{method}, channels", size, to_cpu, most_on_cpu=CPU_BLOCK)
 
     def solve_all(block, **options):
         images = parts.run(lambda part: solve(block[..., part], **options), block.shape[-1])
@@ -137,12 +139,18 @@ def _in_fitting_parts(A: ParallelBeam, method: str, device: str) -> tuple[Callab
 def _solver(A: ParallelBeam, method: str, device: str) -> tuple[Callable, int]:
     """A function from a sinogram to an image, NumPy arrays both, and the number of channels to give it at a time."""
     if device == "cpu" or (device == "auto" and not cuda_available()):
-        log.info("%s on the CPU, %d threads", method, numba.get_num_threads())
+        _say_once(f"{method} on the CPU, {numba.get_num_threads()} threads")
         return partial(ON_CPU[method], A), CPU_BLOCK
     beam = AstraBeam(A)
-    log.info("%s on %s", method, beam.device_name)
+    _say_once(f"{method} on {beam.device_name}")
     solve = partial(ON_GPU[method], beam)
     return (lambda b, **options: beam.to_host(solve(beam.to_device(b), **options))), beam.channels_at_a_time
+
+
+@cache
+def _say_once(where: str) -> None:
+    """A scan may be reconstructed in thousands of calls, all on the same device."""
+    log.info(where)
 
 
 def _solve_some(solve: Callable, part: np.ndarray, finite: np.ndarray, A: ParallelBeam, options: dict) -> np.ndarray:

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from ..errors import GeometryError
+from ..gpu_memory import FittingParts
 from .arrays import Progress, without_progress
 from .cgls import cgls
 from .filtered import refined_fbp
@@ -112,7 +113,7 @@ def reconstruct_with_parallax(
     )
     solve, usual = METHODS[method]
     options = {"iterations": iterations or usual, "progress": progress} | ({"nonnegative": True} if nonnegative else {})
-    solve = _on_device(partial(solve, **options), A, "cpu" if method == "fbp" else device)
+    solver = _Solver(partial(solve, **options), A, "cpu" if method == "fbp" else device, block)
     _tell(A, axis, method, options["iterations"], block)
     there, back = axis.from_q().astype(np.float32), axis.to_q().astype(np.float32)
     volume = np.zeros((n_positions, n_positions, n_q), dtype=np.float32)
@@ -122,8 +123,7 @@ def reconstruct_with_parallax(
         wanted = slice(max(0, kept.start - margin), min(axis.n_bins, kept.stop + margin))
         data, missing = resampled(sinogram, there[wanted])
         holes |= missing
-        first = A.padding + kept.start - wanted.start
-        part = solve(data)[..., first : first + kept.stop - kept.start]
+        part = solver.solve(data, slice(kept.start - wanted.start, kept.stop - wanted.start), margin)
         channels = touched(back[:, kept].T)
         volume[..., channels] += part @ back[channels, kept].T
     if holes.any():
@@ -132,14 +132,35 @@ def reconstruct_with_parallax(
     return volume
 
 
-def _on_device(solve: Callable, A: TiltedBeam, device: str) -> Callable[[np.ndarray], np.ndarray]:
-    """`solve(A, data)` as a function of the data, arrays both."""
-    if device == "cpu" or (device == "auto" and not cuda_available()):
+class _Solver:
+    """`method(A, data)` for arrays, on a GPU in parts that fit into its memory, or on the CPU."""
+
+    def __init__(self, method: Callable, A: TiltedBeam, device: str, block: int):
+        self._method, self._A = method, A
+        self._parts = FittingParts("parallax, bins of ln tan 2theta", block, self._to_cpu)
+        if device == "cpu" or (device == "auto" and not cuda_available()):
+            self._to_cpu()
+        else:
+            tensors = TiltedTensors(A, "cpu" if device == "torch" else "cuda")
+            log.info("on %s", tensors.device_name)
+            self._run = lambda data: method(tensors, tensors.to_device(data)).cpu().numpy()
+
+    def _to_cpu(self) -> None:
         log.info("on the CPU, %d threads", numba.get_num_threads())
-        return partial(solve, A)
-    tensors = TiltedTensors(A, "cpu" if device == "torch" else "cuda")
-    log.info("on %s", tensors.device_name)
-    return lambda data: solve(tensors, tensors.to_device(data)).cpu().numpy()
+        self._run = partial(self._method, self._A)
+
+    def solve(self, data: np.ndarray, kept: slice, margin: int) -> np.ndarray:
+        """Images of the bins `kept` of a sinogram (angle, position, bin); each needs `margin` bins around it too."""
+        n = data.shape[-1]
+
+        def images(part):
+            start, stop = kept.start + part.start, kept.start + part.stop
+            around = slice(max(0, start - margin), min(n, stop + margin))
+            first = self._A.padding + start - around.start
+            return self._run(data[..., around])[..., first : first + stop - start]
+
+        found = self._parts.run(images, kept.stop - kept.start)
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=-1)
 
 
 def distance_and_wavelength(geometry, *, profile_wavelength: float | None = None) -> dict[str, float]:

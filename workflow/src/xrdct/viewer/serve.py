@@ -1,11 +1,11 @@
 """The viewer's port, on this machine only."""
 
+import asyncio
 from pathlib import Path
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.server.server import Server
-from tornado.ioloop import IOLoop
 
 from ..errors import StoreError
 from .page import make_page
@@ -29,11 +29,12 @@ def open_server(store: str | Path, *, port: int) -> Server:
     """
     pages = {"/": Application(FunctionHandler(make_page(Beamtime(store))))}
     # A loop of its own: the thread's current one may have been closed by whoever used it before.
-    loop = IOLoop()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     try:
         # Nobody else on the network is let in; pages of other origins than http://localhost cannot talk to it (Bokeh's
         # own default).
-        server = Server(pages, io_loop=loop, port=port, address="127.0.0.1")
+        server = Server(pages, port=port, address="127.0.0.1")
     except OSError as error:
         loop.close()
         raise StoreError(
