@@ -40,7 +40,8 @@ class PhaseSettings(Section):
     size_nm: Positive = 200.0
     """Crystallite size at the start, nm."""
     size_limits_nm: Limits = (60.0, 1000.0)
-    """Limits of the crystallite size, nm; where a pattern says little, the middle in 1/size. Above about 300 nm the line is as wide as the instrument makes it."""
+    """Limits of the crystallite size, nm; where a pattern says little, 1/size ends near their middle. Above about
+    300 nm the line is as wide as the instrument makes it."""
 
     @model_validator(mode="after")
     def _starts_inside(self):
