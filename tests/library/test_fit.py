@@ -8,6 +8,7 @@ from support_fit import PIXEL, PROFILE
 from xrdct.config.fit import PhaseSetSettings, read_preset
 from xrdct.errors import ConfigError, FitError
 from xrdct.fit.cells import line_positions
+from xrdct.fit.engine import NumbaEngine
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.fit.solve import fit_patterns
@@ -116,14 +117,16 @@ class TestModel:
 class TestFit:
     @pytest.mark.parametrize("level", ["quick", "full"])
     def test_a_pattern_without_noise_gives_back_what_made_it(self, nca, level):
-        truth = drawn(nca, 200, 1000.0, np.random.default_rng(3), level=level)
+        # So many counts that limits, the other knowledge of a cell or size, weigh little beside them.
+        truth = drawn(nca, 200, 1e6, np.random.default_rng(3), level=level)
         found = fit_patterns(nca, nca.patterns(truth), level=level, most=200)
         scales, present = nca.scale_places, truth[:, nca.scale_places] > 0
         settled = found.converged
         assert settled.mean() > 0.98
         relative = np.abs(found.parameters - truth)[:, scales] / truth[:, scales].max(axis=0)
-        # Steps end when they promise χ² 0.002: a few hundredths of the error that a thousand counts would leave.
-        assert np.percentile(relative[settled][present[settled]], 95) < 4e-3
+        # Nothing but its limits, 0.2 % apart, tells the a of LiC30, and the area goes with its fourth power.
+        assert np.percentile(relative[settled][present[settled]], 95) < 6e-3
+        assert np.percentile(relative[settled][present[settled]], 50) < 1e-3
         a, c = nca.place("NCA", "a"), nca.place("NCA", "c")
         assert np.percentile(np.abs(found.parameters - truth)[settled][:, [a, c]], 95, axis=0) == pytest.approx(
             [0, 0], abs=3e-4
@@ -146,17 +149,18 @@ class TestFit:
             inside = np.abs(found.parameters - truth)[:, k] < found.errors[:, k]
             # 1500 patterns know a share of .68 to .012; the mark is .65 to .72.
             assert inside[np.isfinite(found.errors[:, k])].mean() == pytest.approx(0.683, abs=0.045), name
-        # Also those of phases whose a, which changes the volume, nothing tells: within the limits only. Phases that
-        # share a line are a little too sure of themselves (0.58 to 0.65), none is by half.
+        # Also of phases that share a line, and whose a, which changes the volume, nothing but the limits tells. Each is
+        # there in some thousand patterns, which know a share to .015: the mark and two of these.
         for place in nca.scale_places:
             there = np.isfinite(found.errors[:, place]) & (truth[:, place] > 0.2 * truth[:, place].max())
             inside = np.abs(found.parameters - truth)[there, place] < found.errors[there, place]
-            assert 0.54 < inside.mean() < 0.75, nca.names[place]
+            assert 0.62 < inside.mean() < 0.75, nca.names[place]
         assert np.median(found.chi2) == pytest.approx(1.0, abs=0.03)
 
     def test_the_search_finds_cells_that_are_lines_away(self, nca):
         truth = drawn(nca, 300, 500.0, np.random.default_rng(7), level="quick")
-        starts = search_cells(nca, nca.patterns(truth), nca.start, nca.free(level="quick"))
+        free, best = nca.free(level="quick"), NumbaEngine().best_templates
+        starts = search_cells(nca, nca.patterns(truth), nca.start, free, best=best)
         for name, far in (("a", 0.006), ("c", 0.04)):
             k = nca.place("NCA", name)
             # A line's width is 0.4 % of q = 2.6: 0.011 Å in a, 0.06 Å in c (006).
@@ -209,7 +213,7 @@ class TestFit:
         patterns[2] = -5.0
         found = fit_patterns(nca, patterns)
         assert np.isfinite(found.parameters).all()
-        assert found.rwp[0] < 0.01
+        assert found.rwp[0] < 0.02  # 500 counts do not outweigh the limits whole
 
     @pytest.mark.parametrize(
         ("patterns", "variance", "message"),

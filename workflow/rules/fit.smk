@@ -20,7 +20,7 @@ rule fit:
     wildcard_constraints:
         stage=r"first|corrected|denoised|subset\d+",
     conda:
-        "../../envs/core.yaml"
+        "../../envs/gpu.yaml"
     threads: 16
     resources:
         mem_mb=memory("fit"),

@@ -1,5 +1,7 @@
-"""When a GPU's memory runs out: smaller parts, then the CPU, and a word about it in the log."""
+"""Whether there is a GPU; and when its memory runs out: smaller parts, then the CPU, and a word about it in the log."""
 
+import ctypes
+import importlib.util
 import logging
 import sys
 import threading
@@ -11,6 +13,19 @@ T = TypeVar("T")
 
 FULL = ("out of memory", "alloc_failed", "failed to allocate")
 """What PyTorch, cuFFT, cuBLAS and ASTRA write when they get no memory on a GPU."""
+
+
+def cuda_available() -> bool:
+    """Whether PyTorch is there and finds a GPU; without a driver, the usual case, PyTorch is not even imported."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 class FittingParts:

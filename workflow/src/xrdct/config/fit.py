@@ -32,14 +32,16 @@ class PhaseSettings(Section):
     cell: dict[CellParameter, Positive] = {}
     """Cell parameters at the start (Å, degrees) where they differ from the CIF's."""
     free: dict[CellParameter, Limits] = {}
-    """Limits of the cell parameters that may change (Å, degrees); others stay as they are. Also the range of a
-    library of patterns. Parameters tied by symmetry (b of a tetragonal cell) are not listed."""
+    """Limits of the cell parameters that may change (Å, degrees); others stay as they are. What a pattern says little
+    about ends near the middle of its limits: give them as wide as your knowledge is. Also the range of a library of
+    patterns. Parameters tied by symmetry (b of a tetragonal cell) are not listed."""
     per_voxel: tuple[CellParameter, ...] = ()
     """Level quick: those of `free` that are fitted in every voxel; the others are fitted in the mean pattern only."""
     size_nm: Positive = 200.0
     """Crystallite size at the start, nm."""
     size_limits_nm: Limits = (60.0, 1000.0)
-    """Limits of the crystallite size, nm. Above about 300 nm the line is as wide as the instrument makes it."""
+    """Limits of the crystallite size, nm; where a pattern says little, 1/size ends near their middle. Above about
+    300 nm the line is as wide as the instrument makes it."""
 
     @model_validator(mode="after")
     def _starts_inside(self):

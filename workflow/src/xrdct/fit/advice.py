@@ -42,8 +42,8 @@ def advise(found: VoxelFit, *, level: str, variance: np.ndarray | None) -> list[
             for one, other, r in alike(found, *covariance(found.model, mean, level=level, **noise))
         ),
         *(
-            f"{owner}: the pattern says next to nothing about {', '.join(names)}; what the maps hold is the start or "
-            "a limit"
+            f"{owner}: the pattern says next to nothing about {', '.join(names)}; what the maps hold is mostly the "
+            "middle of the limits"
             for owner, names in uninformed(found, *covariance(found.model, mean, **noise)).items()
         ),
         *(

@@ -4,6 +4,7 @@ A fit that starts with its lines beside the pattern's finds nothing to climb. On
 of what background and the other phases can explain, is multiplied with all patterns at once: the largest gain wins.
 """
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -16,7 +17,14 @@ MOST = 600
 """Cells of the grid at most; beyond, the grid gets coarser."""
 
 
-def search_cells(model: PatternModel, patterns: np.ndarray, parameters: np.ndarray, free: np.ndarray) -> np.ndarray:
+def search_cells(
+    model: PatternModel,
+    patterns: np.ndarray,
+    parameters: np.ndarray,
+    free: np.ndarray,
+    *,
+    best: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
     """Starting parameters of every pattern: `parameters` with the cells that fit it best.
 
     Parameters
@@ -27,6 +35,8 @@ def search_cells(model: PatternModel, patterns: np.ndarray, parameters: np.ndarr
         Of the mean pattern, shape (n_parameters,).
     free
         Which parameters will be fitted, shape (n_parameters,), bool.
+    best
+        Of an engine: `NumbaEngine.best_templates`.
 
     Returns
     -------
@@ -54,8 +64,7 @@ def search_cells(model: PatternModel, patterns: np.ndarray, parameters: np.ndarr
         templates -= (templates @ basis) @ basis.T
         norms = np.linalg.norm(templates, axis=1)
         templates = templates / np.maximum(norms, 1e-12 * norms.max())[:, None]
-        gains = weighted @ templates.T.astype(np.float32)
-        starts[:, places] = grid[np.argmax(gains, axis=1)]
+        starts[:, places] = grid[best(weighted, templates.astype(np.float32))]
     return starts
 
 

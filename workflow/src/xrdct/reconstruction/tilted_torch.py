@@ -7,22 +7,13 @@ ASTRA's `parallel3d_vec` could tilt the rays as well, but its two products diffe
 would take two more projections, and it has no CPU on which the signs could be tested.
 """
 
-import importlib.util
 import math
 
 import numpy as np
 
 from ..errors import GeometryError
+from ..gpu_memory import cuda_available
 from .tilted import TiltedBeam
-
-
-def cuda_available() -> bool:
-    """Whether PyTorch is there and finds a GPU."""
-    if importlib.util.find_spec("torch") is None:
-        return False
-    import torch
-
-    return torch.cuda.is_available()
 
 
 class TiltedTensors:
