@@ -51,7 +51,7 @@ SINGLE_SEEDS = 2
 def measure(seeds: int = SEEDS, steps: int = STEPS) -> list[Mark]:
     """All marks; about half an hour on one core."""
     torch.set_num_threads(1)
-    marks = floor_without_noise()
+    marks = [reported("phantoms at each dose", seeds), *floor_without_noise()]
     for name, counts in DOSES.items():
         runs = [judge(jelly_roll(seed), counts, seed=seed, steps=steps) for seed in range(seeds)]
         marks += dose_marks(name, over_seeds(runs))
