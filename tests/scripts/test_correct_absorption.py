@@ -4,11 +4,11 @@ A steel casing around a disc that is half NCA, half carbonate, with a liquid in 
 so that every ray is known in closed form.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import xarray as xr
+from pyFAI.detectors import Detector
+from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
 import correct_absorption
 import draw_absorption
@@ -21,6 +21,7 @@ from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.geometry import pixel_centres
+from xrdct.io.masks import write_mask
 from xrdct.io.store import read_store, write_store
 from xrdct.reconstruction.backend import reconstruct
 
@@ -101,12 +102,20 @@ def write_sinogram(folder, intensity, transmission):
     write_store(dataset, folder / "s.zarr", folder / "s.json", kind="sinogram", settings={}, inputs={})
 
 
-def run(scan, tmp_path, monkeypatch, *, parallax="ignore", nonnegative=False, **settings):
+def detector(columns_left):
+    """A flat one whose beam goes in so many columns from its left edge, halfway up."""
+    pixels = Detector(1e-3, 1e-3, max_shape=(120, 60 + columns_left))
+    return AzimuthalIntegrator(
+        dist=0.5, poni1=0.06, poni2=1e-3 * columns_left, detector=pixels, wavelength=PROFILE.wavelength * 1e-10
+    )
+
+
+def run(scan, tmp_path, monkeypatch, *, parallax="ignore", nonnegative=False, columns_left=60, **settings):
     folder, _ = scan
     monkeypatch.setattr(correct_absorption, "read_profile", lambda path: PROFILE)
-    geometry = SimpleNamespace(
-        dist=100.0, rot1=0.0, rot2=0.0, wavelength=0.1305e-10
-    )  # so far that there is no parallax
+    geometry = detector(columns_left)
+    if parallax == "undo":
+        geometry.dist = 100.0  # so far that there is none
     monkeypatch.setattr(correct_absorption, "read_poni", lambda path: geometry)
     chosen = {"correct": True, "fill": FILL, "casing": {"phase": "Fe", "thickness_mm": CASING[0] - CASING[1]}}
     extra = [{**WATER, "radius_mm": [0, LIQUID]}]
@@ -166,6 +175,45 @@ def test_matter_that_is_left_out_is_missed(scan, tmp_path, monkeypatch):
     without, _ = run(scan, tmp_path, monkeypatch, factor="given", given_factor=PER_SCALE, max_passes=1, extra=[])
     assert mean_mu(with_water, 0, 0.7) - mean_mu(without, 0, 0.7) == pytest.approx(mu_of(WATER), rel=0.01)
     assert mean_mu(with_water, 1.4, 2.3) == pytest.approx(mean_mu(without, 1.4, 2.3), rel=0.01)
+
+
+def test_a_ring_is_traced_where_the_detector_sees_it(tmp_path):
+    seen = correct_absorption.azimuths_seen(detector(0), None)(0.06)  # the right half of every ring
+    assert len(seen) == 8
+    assert (np.cos(seen) > 0).all()
+    full = correct_absorption.azimuths_seen(detector(60), None)(0.06)
+    assert abs(np.cos(full).sum()) < 1e-12
+    rows = np.zeros((120, 120), dtype=np.uint8)
+    rows[:60] = 1
+    write_mask(rows, tmp_path / "lower.npy")
+    upper = correct_absorption.azimuths_seen(detector(60), tmp_path / "lower.npy")(0.06)
+    assert len(upper) == 8
+    assert (np.sin(upper) > 0).all()
+    assert len(correct_absorption.azimuths_seen(detector(60), None)(0.5)) == len(full)  # outside: whole
+
+
+def test_matter_in_a_drawn_region_is_that_of_the_same_ring(scan, tmp_path, monkeypatch):
+    way = {"factor": "given", "given_factor": PER_SCALE, "max_passes": 1}
+    ring = {**WATER, "radius_mm": [0, LIQUID]}
+    axis = pixel_centres(N, STEP)
+    near = np.hypot(axis, axis[::-1, None]) < 2 * LIQUID
+    left = axis[None] < 0
+    write_mask(near, tmp_path / "near.npy")
+    write_mask(near & left, tmp_path / "left.npy")
+    whole, _ = run(scan, tmp_path, monkeypatch, extra=[ring], **way)
+    masked, _ = run(scan, tmp_path, monkeypatch, extra=[{**ring, "mask": str(tmp_path / "near.npy")}], **way)
+    np.testing.assert_array_equal(masked.mu.values, whole.mu.values)
+    none, _ = run(scan, tmp_path, monkeypatch, extra=[], **way)
+    half, _ = run(scan, tmp_path, monkeypatch, extra=[{**WATER, "mask": str(tmp_path / "left.npy")}], **way)
+    np.testing.assert_allclose(half.mu - none.mu, mu_of(WATER) * (near & left), atol=1e-6)
+
+
+def test_a_mask_of_another_scan_is_refused(scan, tmp_path, monkeypatch):
+    write_mask(np.ones((N + 1, N + 1)), tmp_path / "other.npy")
+    with pytest.raises(AttenuationError, match=r"other\.npy has 33 × 33 pixels, the scan 32 × 32"):
+        run(scan, tmp_path, monkeypatch, factor="transmission", extra=[{**WATER, "mask": str(tmp_path / "other.npy")}])
+    with pytest.raises(ValueError, match="say where it is"):
+        Absorption(extra=[WATER])
 
 
 def test_both_ways_to_mu_are_told_and_drawn(scan, tmp_path, monkeypatch):

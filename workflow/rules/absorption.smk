@@ -10,6 +10,8 @@ rule correct_absorption:
         profile=rules.calibrate.output.profile,
         poni=rules.calibrate.output.poni,
         structures=structure_files(),
+        mask=raw_file(cfg.detector.mask) if cfg.detector.mask else [],
+        masks=[item.mask for item in cfg.absorption.extra if item.mask],
     output:
         attenuation=directory("results/{scan}/absorption/attenuation.zarr"),
         attenuation_manifest="results/{scan}/absorption/attenuation.json",

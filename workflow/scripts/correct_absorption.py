@@ -18,6 +18,7 @@ from xrdct.absorption.chain import (
     remove_absorption,
     scan_transmission,
 )
+from xrdct.absorption.first_order import seen_azimuths
 from xrdct.absorption.material import composition_of, linear_attenuation
 from xrdct.absorption.scales import Scales
 from xrdct.config import Absorption, PhaseSetSettings
@@ -25,6 +26,8 @@ from xrdct.errors import AttenuationError
 from xrdct.fit.model import PatternModel
 from xrdct.fit.parallax import parallax_width
 from xrdct.fit.phase_set import load_phase_set
+from xrdct.io.frames import read_image
+from xrdct.io.masks import read_mask
 from xrdct.io.poni import read_poni
 from xrdct.io.profile import read_profile
 from xrdct.io.store import manifest_digest, read_store, write_store
@@ -40,8 +43,9 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, nonnegative, setti
     chosen = Absorption.model_validate(settings)
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
     model = PatternModel(phases, sinogram.q.values, read_profile(inputs["profile"]))
-    whole = to_measured(sinogram, slice(None))
-    measured = to_measured(sinogram, model.inside)
+    seen = azimuths_seen(read_poni(inputs["poni"]), inputs.get("mask"))
+    whole = to_measured(sinogram, slice(None), seen)
+    measured = to_measured(sinogram, model.inside, seen)
     matter = matter_of(phases, chosen, energy_kev, n=sinogram.sizes["position"], step_mm=measured.step_mm)
     geometry = distance_and_wavelength(read_poni(inputs["poni"]))
     rebuild = rebuilder(measured, geometry, parallax, nonnegative=nonnegative)
@@ -104,7 +108,15 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, nonnegative, setti
     )
 
 
-def to_measured(sinogram, bins):
+def azimuths_seen(geometry, mask):
+    """From a scattering angle to the azimuths at which the detector sees its ring; the translation runs along a row."""
+    shape = geometry.detector.shape
+    usable = np.ones(shape, dtype=bool) if not mask else ~read_image(mask).astype(bool)
+    pixels = [geometry.center_array(shape, unit=unit)[usable] for unit in ("2th_rad", "chi_rad")]
+    return lambda two_theta: seen_azimuths(*pixels, two_theta)
+
+
+def to_measured(sinogram, bins, seen):
     """The arrays of a sinogram store, or of some of its q bins."""
     return Measured(
         sinogram.intensity.values[..., bins],
@@ -115,6 +127,7 @@ def to_measured(sinogram, bins):
         sinogram.attrs["cor"] + sinogram.offset.values,
         sinogram.attrs["step_mm"],
         sinogram.q.values[bins],
+        seen,
     )
 
 
@@ -123,12 +136,26 @@ def matter_of(phases, chosen, energy_kev, *, n, step_mm):
     pure = linear_attenuation(phases.densities, [phase.contents for phase in phases.phases], energy_kev)
     extra = np.zeros((n, n))
     for item in chosen.extra:
-        inner, outer = item.radius_mm
-        ring = Wall(item.x_mm, item.y_mm, outer, outer - inner)
-        extra += ring.share(n, step_mm) * item.volume * mu_of(item, energy_kev)
+        extra += share_of(item, n=n, step_mm=step_mm) * item.volume * mu_of(item, energy_kev)
     if chosen.fill is None:
         return Matter(pure, extra=extra)
     return Matter(pure, mu_of(chosen.fill, energy_kev), chosen.fill.least_volume, extra)
+
+
+def share_of(item, *, n, step_mm):
+    """Share of every voxel that lies where extra matter is said to be, (y, x)."""
+    share = np.ones((n, n))
+    if item.radius_mm is not None:
+        inner, outer = item.radius_mm
+        share = Wall(item.x_mm, item.y_mm, outer, outer - inner).share(n, step_mm)
+    if item.mask is not None:
+        mask = read_mask(item.mask)
+        if mask.shape != share.shape:
+            raise AttenuationError(
+                f"absorption.extra: mask {item.mask} has {mask.shape[0]} × {mask.shape[1]} pixels, the scan {n} × {n}"
+            )
+        share = share * mask
+    return share
 
 
 def mu_of(material, energy_kev):

@@ -47,6 +47,8 @@ class Measured:
     step_mm: float
     q: np.ndarray
     """1/Å."""
+    azimuths: Callable[[float], np.ndarray] = lambda two_theta: full_ring()
+    """From 2θ in radians to the azimuths at which the detector sees its ring, see `first_order.seen_azimuths`."""
 
     @property
     def geometry(self) -> dict:
@@ -213,7 +215,11 @@ def remove_absorption(
         )
     two_theta = 2 * np.arcsin(measured.q[-1] * wavelength / (4 * np.pi))
     error = zero_order_error(
-        settled.mu, attenuation.contents(settled.scales).sum(axis=0), two_theta=two_theta, step_mm=measured.step_mm
+        settled.mu,
+        attenuation.contents(settled.scales).sum(axis=0),
+        two_theta=two_theta,
+        azimuths=measured.azimuths(two_theta),
+        step_mm=measured.step_mm,
     )
     return Attenuated(settled, attenuation.factor, first, error)
 
@@ -247,7 +253,12 @@ def scan_transmission(
         def leaving(two_theta):
             # Matter is taken to scatter about as strongly as it weakens: which phase scatters is not asked.
             return scattered_transmission(
-                mu, mu, measured.angles, two_theta=two_theta, azimuths=full_ring(), **measured.geometry
+                mu,
+                mu,
+                measured.angles,
+                two_theta=two_theta,
+                azimuths=measured.azimuths(two_theta),
+                **measured.geometry,
             )
 
         return transmission_over_q(measured.q, wavelength, leaving)

@@ -14,8 +14,10 @@ import numpy as np
 
 from ..errors import AttenuationError
 
-RING = 8
-"""Azimuths that stand for a full ring."""
+RING, SECTORS = 8, 16
+"""Azimuths that stand for a full ring, and sectors in which the part of a ring is told that a detector sees."""
+THICK = 0.01
+"""Pixels within this share of a scattering angle belong to its ring."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,24 @@ class ZeroOrderError:
 def full_ring(n: int = RING) -> np.ndarray:
     """Azimuths in radians, evenly over a ring."""
     return (np.arange(n) + 0.5) * 2 * np.pi / n
+
+
+def seen_azimuths(two_theta: np.ndarray, azimuth: np.ndarray, at: float) -> np.ndarray:
+    """Azimuths in radians that stand for what a detector sees of a ring: middles of its sectors, or a full ring.
+
+    A sector counts where it holds half as many pixels as the fullest one, or more.
+
+    Parameters
+    ----------
+    two_theta, azimuth
+        Of the pixels that are used, radians, shape (n_pixels,); azimuth from the direction of growing t.
+    at
+        Scattering angle of the ring, radians.
+    """
+    ring = azimuth[np.abs(two_theta - at) <= THICK * at] % (2 * np.pi)
+    pixels = np.bincount((ring * SECTORS / (2 * np.pi)).astype(int) % SECTORS, minlength=SECTORS)
+    seen = pixels >= 0.5 * pixels.max()
+    return full_ring() if seen.all() else full_ring(SECTORS)[seen]
 
 
 def scattered_transmission(
@@ -100,7 +120,7 @@ def scattered_transmission(
         subrays,
         found,
     )
-    return found
+    return np.minimum(found, 1.0)  # means of ones are above one by rounding, which no transmission is
 
 
 def transmission_over_q(q: np.ndarray, wavelength: float, transmitted, *, n_nodes: int = 4) -> np.ndarray:

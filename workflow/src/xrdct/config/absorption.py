@@ -28,7 +28,7 @@ class Fill(Section):
 
 
 class Extra(Section):
-    """Matter of a known amount in a disc or ring, which no phase shows: a liquid in a hole, a sleeve, a glue."""
+    """Matter of a known amount in a disc, ring or drawn region, which no phase shows: a liquid in a hole, a sleeve."""
 
     formula: str
     """Chemical formula, such as C3H4O3."""
@@ -36,16 +36,21 @@ class Extra(Section):
     """g/cm³."""
     volume: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Its share of the volume there."""
-    radius_mm: tuple[Annotated[float, Field(ge=0)], Positive]
-    """Inner and outer radius, mm; from 0 for a disc."""
+    radius_mm: tuple[Annotated[float, Field(ge=0)], Positive] | None = None
+    """Inner and outer radius, mm; from 0 for a disc. null: only `mask` says where."""
+    mask: str | None = None
+    """Path of an image (NPY, TIFF or PNG) with a pixel for every voxel of the scan, not 0 where the matter is, row 0 at
+    the largest y; the viewer writes such masks. With a radius: where both say so."""
     x_mm: float = 0.0
     """Centre, mm from the rotation axis."""
     y_mm: float = 0.0
     """Centre, mm from the rotation axis."""
 
     @model_validator(mode="after")
-    def _is_a_ring(self):
-        if self.radius_mm[0] >= self.radius_mm[1]:
+    def _is_somewhere(self):
+        if self.radius_mm is None and self.mask is None:
+            raise ValueError("say where it is: give radius_mm or mask")
+        if self.radius_mm is not None and self.radius_mm[0] >= self.radius_mm[1]:
             raise ValueError(f"radius_mm: the inner radius must be below the outer one, found {self.radius_mm} mm")
         return self
 
@@ -74,7 +79,8 @@ class Absorption(Section):
     least_transmission: Annotated[float, Field(gt=0, lt=1)] = 0.02
     """Rays with less are divided by this, and marked as opaque."""
     first_order: bool = False
-    """Trace scattered rays on their way out, at the price of minutes: for low energies, large angles, thick samples.
+    """Trace scattered rays on their way out, at the price of minutes, towards the part of each ring that the detector
+    sees: for low energies, large angles, thick samples, partial rings (the translation runs along the detector's rows).
     The error of not doing so is stated in the log and in the store."""
 
     @model_validator(mode="after")

@@ -77,7 +77,7 @@ def _solve_free(matrix, gradient, root, held, step):
     scale = torch.where(held, 0.0, 1 / root)
     right = (gradient - torch.einsum("bij,bj->bi", matrix, torch.where(held, step, 0.0))) * scale
     scaled = matrix * scale[:, :, None] * scale[:, None, :]
-    scaled.diagonal(dim1=1, dim2=2).add_(torch.where(held, 1.0, ROUNDING))
+    scaled.diagonal(dim1=1, dim2=2).add_(torch.where(held, torch.ones_like(step), ROUNDING))
     factor, failed = torch.linalg.cholesky_ex(scaled)
     solution = torch.cholesky_solve(right[:, :, None], factor)[..., 0]
     return torch.where(held, step, solution * scale), failed == 0

@@ -42,7 +42,7 @@ class TensorModel:
         bases = PER_PHASE * np.arange(n_phases)
         shape = columns[: PER_PHASE * n_phases].reshape(n_phases, PER_PHASE)[:, A:]
         still = np.zeros(n_phases, bool) if fixed.shape[1] == 0 else (shape < 0).all(axis=1)
-        self._moving, self._still = bases[~still], self._places(bases[still])
+        self._moving, self._still = self._places(bases[~still]), self._places(bases[still])
         self._still_units = self._numbers(fixed[:n_phases][still] if still.any() else np.empty((0, self.n_bins)))
         self._scale_columns = [self._places(columns[bases[~still]]), self._places(columns[bases[still]])]
         self._set_lines(np.flatnonzero(~still), low, high, widest)

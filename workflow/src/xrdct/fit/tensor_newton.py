@@ -162,7 +162,7 @@ class TensorFit:
         return (self.knowledge * (places[:, self.free] - self._middle) ** 2).sum(dim=1)
 
     def _standard_errors(self, rest):
-        """As `newton.standard_errors`: errors (n, n_free) and degrees of freedom (n,)."""
+        """As `uncertainty.standard_errors`: errors (n, n_free) and degrees of freedom (n,)."""
         at = self.found[:, self.free]
         inside = (at > self._low) & (at < self._high)
         told = self.hessian.diagonal(dim1=1, dim2=2) > 0
@@ -185,7 +185,7 @@ class TensorFit:
         scale = torch.where(told, information.diagonal(dim1=1, dim2=2), 1.0) ** -0.5
         scale = torch.where(told, scale, 0.0)
         scaled = information * scale[:, :, None] * scale[:, None, :]
-        scaled.diagonal(dim1=1, dim2=2).copy_(torch.where(told, 1 + 1e-10, 1.0))
+        scaled.diagonal(dim1=1, dim2=2).copy_(1 + 1e-10 * told.to(scaled.dtype))
         factor, failed = torch.linalg.cholesky_ex(scaled)
         inverse = torch.cholesky_inverse(factor)
         return inverse.diagonal(dim1=1, dim2=2) * scale**2, failed == 0

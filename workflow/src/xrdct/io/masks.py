@@ -18,7 +18,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"{path}: no such mask; a region of the configuration names it")
+        raise ConfigError(f"{path}: no such mask; the configuration names it (beamtime.regions or absorption.extra)")
     image = np.load(path, allow_pickle=False) if path.suffix == ".npy" else imread(path)
     if image.ndim != 2:
         raise ConfigError(f"{path}: a mask has one value per pixel, found shape {image.shape}")
