@@ -13,10 +13,11 @@ import pytest
 import torch
 from astra.log import AstraError
 
+from xrdct import gpu_memory
 from xrdct.bench.thick_cell import DISTANCE_MM, WAVELENGTH, Q, thick_cell
 from xrdct.denoise.inference import outputs
 from xrdct.denoise.scaling import Scales
-from xrdct.denoise.unet import new_network
+from xrdct.denoise.unet import best_device, new_network
 from xrdct.gpu_memory import FittingParts, is_out_of_memory, on_gpu_or_cpu
 from xrdct.kernels import TrimmedMean, cuda
 from xrdct.pqnet import ensemble
@@ -69,6 +70,32 @@ def test_other_errors_are_not_taken_for_a_full_memory():
         FittingParts("things", 8, lambda: None).run(work, 10)
     with pytest.raises(RuntimeError, match="device-side"):
         on_gpu_or_cpu("training", work, "cuda")
+
+
+def test_a_gpu_that_other_jobs_fill_is_not_taken(monkeypatch, caplog):
+    def empty(*_, **__):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr("ctypes.CDLL", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(astra_cuda.astra, "use_cuda", lambda: True)
+    assert not gpu_memory.cuda_available()
+    assert not astra_cuda.cuda_available()
+    assert best_device() == "cpu"
+    assert set(caplog.messages) == {"there is a GPU, but other jobs fill its memory: working on the CPU"}
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    assert best_device() == "cuda"
+
+
+def test_what_all_parts_need_may_not_fit_either(caplog):
+    gpu = Limited(0)
+    parts = FittingParts("things", 8, gpu.to_cpu)
+    assert parts.prepared(lambda: gpu.check(1) or "model") is None
+    assert parts.on_cpu
+    assert parts.prepared(lambda: pytest.fail("the GPU was given up")) is None
+    assert caplog.messages == ["things: the GPU's memory does not hold a single one; goes on on the CPU"]
+    assert FittingParts("things", 8, gpu.to_cpu).prepared(lambda: "model") == "model"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from raw_files import subset_row
 
 from support import REPOSITORY
 from xrdct.needs import MEMORY, OF_VALUES, extent_of, memory_mib, memory_of_values, values_of_maps
+from xrdct.snakemake_call import read_profile
 
 PAPER = extent_of([subset_row(k, n_projections=100, n_positions=637) for k in (1, 2, 3, 4)], 400)
 
@@ -48,3 +49,14 @@ def test_the_values_of_maps_are_those_of_all_scans():
     rows = [subset_row(k, n_positions=637).model_copy(update={"scan": scan}) for scan in "ab" for k in (1, 2)]
     assert values_of_maps(rows, 13) == 2 * 637**2 * 13 * 11
     assert memory_of_values("gather_beamtime", values_of_maps(rows, 13)) == pytest.approx(3000 + 12 * 443, rel=0.01)
+
+
+def test_the_profile_of_a_cluster_names_rules_that_there_are():
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    known = set(re.findall(r"^rule (\w+):", rules, re.MULTILINE))
+    profile = read_profile("slurm")
+    arrays = set(profile["slurm-array-jobs"].split(","))
+    assert known >= set(profile["set-resources"]) | set(profile["groups"]) | arrays
+    # A job of a group cannot be one of an array too, nor ask for another partition than the rest of its group.
+    assert not set(profile["groups"]) & (arrays | set(profile["set-resources"]))
+    assert set(profile["groups"].values()) == set(profile["group-components"])

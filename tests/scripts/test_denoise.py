@@ -128,6 +128,9 @@ def test_the_figures_are_drawn_from_what_is_stored(sinogram, tmp_path, windows):
     draw_denoised.main(*paths, outputs, windows=windows, colormap="viridis")
     assert outputs["denoised"].stat().st_size > 10_000
     assert outputs["learning"].stat().st_size > 1_000
+    outputs.pop("learning").unlink()
+    draw_denoised.main(*paths, outputs, windows=windows, colormap="viridis")  # where nothing was trained
+    assert not (tmp_path / "learning.png").exists()
 
 
 def test_what_is_drawn_as_the_reconstruction_is_what_was_denoised(sinogram):

@@ -131,6 +131,21 @@ def series_memory(wildcards, threads):
     return memory_mib("series", extent, threads=threads)
 
 
+def learning_figure():
+    """The learning curves, where a network is trained or taken from elsewhere."""
+    denoise = cfg.denoise
+    if not denoise.steps and denoise.schedule == "shared" and denoise.model is None:
+        return {}
+    return {
+        "learning": report(
+            "results/{scan}/figures/learning.png",
+            caption="../report/learning.rst",
+            category="{scan}",
+            labels={"figure": "9b learning curves"},
+        )
+    }
+
+
 def final_stage():
     """The stage of the volume that maps and figures are made from."""
     if cfg.denoise.apply:

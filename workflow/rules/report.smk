@@ -170,17 +170,12 @@ rule draw_denoised:
         volume=ancient(rules.denoise.output.store),
         curves=rules.denoise.output.curves,
     output:
+        **learning_figure(),
         denoised=report(
             "results/{scan}/figures/denoised.png",
             caption="../report/denoised.rst",
             category="{scan}",
             labels={"figure": "9 denoised"},
-        ),
-        learning=report(
-            "results/{scan}/figures/learning.png",
-            caption="../report/learning.rst",
-            category="{scan}",
-            labels={"figure": "9b learning curves"},
         ),
         vector="results/{scan}/figures/denoised.svg",
     log:

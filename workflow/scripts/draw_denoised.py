@@ -24,7 +24,8 @@ def main(sinogram_store, volume_store, curves, outputs, *, windows, colormap):
         for k, (title, c) in enumerate(channels.items())
     ]
     save_both(draw_denoised(rows, colormap=colormap), outputs["denoised"], outputs["vector"])
-    save_figure(draw_learning(json.loads(Path(curves).read_text())), outputs["learning"])
+    if "learning" in outputs:
+        save_figure(draw_learning(json.loads(Path(curves).read_text())), outputs["learning"])
 
 
 def reconstruction(sinogram, channels, split):

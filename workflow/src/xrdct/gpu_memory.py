@@ -15,8 +15,15 @@ FULL = ("out of memory", "alloc_failed", "failed to allocate")
 """What PyTorch, cuFFT, cuBLAS and ASTRA write when they get no memory on a GPU."""
 
 
+ROOM = 64 * 2**20
+"""Bytes that a GPU must have free to be taken, beside what CUDA itself needs to start."""
+
+
 def cuda_available() -> bool:
-    """Whether PyTorch is there and finds a GPU; without a driver, the usual case, PyTorch is not even imported."""
+    """Whether PyTorch is there and finds a GPU with memory to spare.
+
+    Without a driver, the usual case, PyTorch is not even imported.
+    """
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -25,7 +32,21 @@ def cuda_available() -> bool:
         return False
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.is_available() and has_room()
+
+
+def has_room() -> bool:
+    """Whether other jobs have left any of the GPU's memory: without some, CUDA does not even start."""
+    import torch
+
+    try:
+        torch.empty(ROOM, dtype=torch.uint8, device="cuda")
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("there is a GPU, but other jobs fill its memory: working on the CPU")
+        return False
+    return True
 
 
 class FittingParts:
@@ -53,6 +74,17 @@ class FittingParts:
         self.on_cpu = False
         """Whether the GPU was given up."""
         self._retreating = threading.Lock()
+
+    def prepared(self, make: Callable[[], T]) -> T | None:
+        """What all parts need; None where the GPU's memory does not even hold that, and the CPU does all of it."""
+        try:
+            return None if self.on_cpu else make()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        with self._retreating:
+            self._retreat(1)
+        return None
 
     def run(self, work: Callable[[slice], T], n: int) -> list[T]:
         """What `work` returns for consecutive parts of `n` items."""

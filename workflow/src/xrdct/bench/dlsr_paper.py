@@ -29,7 +29,7 @@ SAMPLES = 2
 
 
 def measure() -> list[Mark]:
-    """All marks; some twenty minutes of one core."""
+    """All marks; some half an hour of one core."""
     numba.set_num_threads(min(CORES, numba.config.NUMBA_NUM_THREADS))
     cell = thick_cell(PAPER["n"], SEED, layer_px=LAYER_PX)
     angles = np.arange(PAPER["n_angles"]) * 180 / PAPER["n_angles"]

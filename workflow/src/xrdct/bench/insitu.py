@@ -27,7 +27,7 @@ from ..io.tree import read_tree
 from ..metrics import correlation
 from ..reconstruction.fbp import fbp
 from ..reconstruction.operator import ParallelBeam
-from .absorption import CONFIG, REPOSITORY, call
+from .absorption import CONFIG, EVEN, REPOSITORY, call
 from .absorption import TWIN as THICK
 from .marks import Mark, at_least, at_most, near, reported, same
 
@@ -52,7 +52,7 @@ TWIN = {
         "first_position_mm": -6.3,
         "axis_drift_px": 0.05,
     },
-    "detector": {"shape": [120, 832], "beam_centre": [59.6, 418.25], "column_gaps": [], "row_gaps": []},
+    "detector": EVEN,
     "beam": {"dose": 1, "topup_frames": 3000, "unseen_drift": 0.01},
     "artefacts": THICK["artefacts"] | {"parallax": {"strength": 0}},
 }

@@ -38,7 +38,7 @@ CORES = 2
 
 
 def measure() -> list[Mark]:
-    """All marks; some ten minutes on two cores."""
+    """All marks; some four minutes on two cores."""
     numba.set_num_threads(min(CORES, numba.config.NUMBA_NUM_THREADS))
     return [*operator(), *thick_cells(), *full_size()]
 

@@ -15,7 +15,7 @@ class Dlsr(Section):
     whole sample. Empty: those that name cells in `per_voxel`."""
     smooth: Positive | None = None
     """Weight of the prior that neighbouring cells are alike: 1 takes a difference of one standard error of the fit as
-    seriously as one standard error of the data. null: the weight that predicts a held-out subset best; up to five
+    seriously as one standard error of the data. null: the weight that predicts a held-out subset best; about three
     times as long."""
     prior: Literal["smooth", "tv"] = "smooth"
     """smooth: differences of neighbouring cells count by their square, for gradients. tv (total variation): those

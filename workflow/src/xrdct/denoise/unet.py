@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..gpu_memory import cuda_available
+
 
 class UNet(nn.Module):
     """3 × 3 convolutions, down by stride 2, up by repetition, skips, and the image itself added at the end.
@@ -63,4 +65,4 @@ def new_network(*, width: int, depth: int, seed: int, inputs: int = 1, device: s
 
 def best_device() -> str:
     """'cuda' where there is a GPU, else 'cpu'."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if cuda_available() else "cpu"

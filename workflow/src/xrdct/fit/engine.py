@@ -88,7 +88,9 @@ class TensorEngine:
     def fit(self, task: Task, patterns, variances, starts, extra) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `NumbaEngine.fit`."""
         shared = len(variances) == 1
-        fit_part = self._prepared(task, starts, extra)
+        fit_part = self._parts.prepared(lambda: self._prepared(task, starts, extra))
+        if fit_part is None:
+            return NumbaEngine().fit(task, patterns, variances, starts, extra)
         self._parts.most = min(self._parts.most, self.at_a_time(fit_part.numbers_per_pattern))
 
         def work(part):

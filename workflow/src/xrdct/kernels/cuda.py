@@ -10,6 +10,8 @@ import logging
 
 import numpy as np
 
+from ..gpu_memory import has_room
+
 log = logging.getLogger(__name__)
 
 LONGEST_BIN = 32768
@@ -31,7 +33,7 @@ def is_available() -> bool:
     if not torch.cuda.is_available():
         log.info("a GPU driver is there, but torch sees no CUDA device: working on the CPU")
         return False
-    return True
+    return has_room()
 
 
 class CudaSums:

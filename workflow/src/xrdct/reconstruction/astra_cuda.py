@@ -6,12 +6,12 @@ it. Its projector (Joseph) and back-projector (linear interpolation) are not exa
 """
 
 import contextlib
-import importlib.util
 
 import astra
 import numpy as np
 from astra.log import AstraError
 
+from .. import gpu_memory
 from ..errors import GeometryError
 from .fbp import angular_weights, filter_response
 from .operator import ParallelBeam
@@ -26,11 +26,7 @@ IMAGES, SINOGRAMS = 12, 8
 
 def cuda_available() -> bool:
     """Whether ASTRA and PyTorch both find a GPU."""
-    if not astra.use_cuda() or importlib.util.find_spec("torch") is None:
-        return False
-    import torch
-
-    return torch.cuda.is_available()
+    return astra.use_cuda() and gpu_memory.cuda_available()
 
 
 def slice_vectors(A: ParallelBeam) -> np.ndarray:
