@@ -127,6 +127,12 @@ def test_maps_show_where_the_phases_are_and_the_two_steps_their_cells(folder):
     assert maps.attrs["noise_factor"] == pytest.approx(64, rel=0.15)
 
 
+def test_the_two_steps_say_what_the_pattern_does_not(folder):
+    """Of graphite's lines with an a the range holds none."""
+    silent = [text for text in read_store(folder / "r.zarr", "fit").attrs["warnings"] if "next to nothing" in text]
+    assert any(text.startswith("graphite: the pattern says next to nothing about a") for text in silent)
+
+
 def test_the_card_names_ranges_and_keys(folder):
     card = json.loads((folder / "card.json").read_text())
     assert card["keys"] == [read_key(folder / f"member{k}.pt") for k in range(2)]

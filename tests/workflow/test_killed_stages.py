@@ -113,7 +113,7 @@ def stages(made, out):
             "correct_absorption", both | {"maps": maps[0], "maps_manifest": maps[1]},
             dict(zip(("attenuation", "attenuation_manifest", "sinogram", "sinogram_manifest"),
                      of("a.zarr", "a.json", "t.zarr", "t.json"), strict=True)),
-            phase_set=PHASE_SET, energy_kev=95.0, parallax="ignore",
+            phase_set=PHASE_SET, energy_kev=95.0, parallax="ignore", nonnegative=False,
             settings=Absorption(factor="given", given_factor=1e-6).model_dump(mode="json", exclude={"correct"}),
         ),
         "denoise": call(

@@ -12,6 +12,7 @@ import numpy as np
 
 from xrdct.config import PhaseSetSettings
 from xrdct.cycler import align, capacities, unknown
+from xrdct.fit.advice import advise
 from xrdct.fit.model import PatternModel
 from xrdct.fit.phase_set import load_phase_set
 from xrdct.fit.series import at_one_intensity, fit_series, series_dataset, usable_frames
@@ -48,7 +49,10 @@ def main(inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
     electric, cycles = beside(inputs["log"], epoch.mean(axis=1), series)
     position = ty_mm + (step_mm or 0.0) * np.arange(epoch.shape[1])
     dataset = series_dataset(found, epoch, electric, position, least_mass=series["least_mass"]).assign(like)
-    dataset.attrs["source"] = series["source"]
+    warnings = advise(found.points, level=settings["level"] if series["source"] == "fit" else "full", variance=None)
+    for warning in warnings:
+        log.warning(warning)
+    dataset.attrs |= {"source": series["source"], "warnings": warnings}
     write_table(outputs["table"], COLUMNS, rows_of(dataset))
     write_table(
         outputs["capacity"],

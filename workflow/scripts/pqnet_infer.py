@@ -10,6 +10,7 @@ import xarray as xr
 
 from xrdct.config import PhaseSetSettings
 from xrdct.denoise.unet import best_device
+from xrdct.fit.advice import advise
 from xrdct.fit.dataset import UNITS, channel_noise, fit_dataset, map_coords
 from xrdct.fit.model import PatternModel
 from xrdct.fit.parallax import parallax_width
@@ -33,23 +34,27 @@ def main(inputs, outputs, *, phase_set, mask_threshold, parallax):
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
     model = PatternModel(phases, volume.q.values, read_profile(inputs["profile"]))
     ensemble, facts = read_ensemble(inputs["model"], q=model.q, phases=phases.names, device=best_device())
+    noise = channel_noise(volume, sinogram) if facts["noise"] == RECONSTRUCTED else None
     found = predict_volume(
         ensemble,
         model,
         volume.intensity,
-        variance=channel_noise(volume, sinogram) if facts["noise"] == RECONSTRUCTED else None,
+        variance=noise,
         mask_threshold=mask_threshold,
         widen=widening(volume, sinogram, inputs["poni"]) if parallax else None,
         progress=progress("pqnet", "block"),
     )
     tell(found, facts)
+    warnings = advise(found.refined, level="full", variance=None if noise is None else noise[model.inside])
+    for warning in warnings:
+        log.warning(warning)
     recorded = {
         "settings": {"phase_set": phase_set, "mask_threshold": mask_threshold, "parallax": parallax},
         "inputs": {"model": file_sha256(inputs["model"])[:16]}
         | {name: manifest_digest(inputs[f"{name}_manifest"]) for name in ("volume", "sinogram")},
     }
     write_store(to_dataset(found, ensemble, volume), outputs["maps"], outputs["manifest"], kind="pqnet", **recorded)
-    refined = fit_dataset(found.refined, volume, source="pqnet+fit")
+    refined = fit_dataset(found.refined, volume, source="pqnet+fit").assign_attrs(warnings=warnings)
     refined["in_range"] = (("y", "x"), found.in_range, {"units": "1"})
     write_store(refined, outputs["refined"], outputs["refined_manifest"], kind="fit", **recorded)
 

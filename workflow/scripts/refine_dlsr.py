@@ -9,6 +9,7 @@ import numpy as np
 from xrdct.config import PhaseSetSettings
 from xrdct.dlsr.forward import Forward
 from xrdct.dlsr.refine import SEARCHES, Start, refine
+from xrdct.fit.advice import advise
 from xrdct.fit.dataset import fit_dataset
 from xrdct.fit.maps import VoxelFit, fit_volume
 from xrdct.fit.model import PatternModel
@@ -29,6 +30,10 @@ def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_setti
     phases, profile = load_phase_set(PhaseSetSettings.model_validate(phase_set)), read_profile(inputs["profile"])
     place = distance_and_wavelength(read_poni(inputs["geometry"]), profile_wavelength=profile.wavelength)
     first = first_fit(PatternModel(phases, volume.q.values, profile), volume, sinogram, fit_settings)
+    noise = channel_variance(sinogram, fit_settings)
+    warnings = advise(first, level=fit_settings["level"], variance=None if noise is None else noise[first.model.inside])
+    for warning in warnings:
+        log.warning(warning)
     chain = Forward(
         phases,
         sinogram.q.values,
@@ -62,7 +67,7 @@ def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_setti
     )
     log.info("reduced chi2 %.3f, Rwp %.2f %%, prior %g", found.reduced_chi2, 100 * found.rwp, found.smooth)
     write_store(
-        to_dataset(found, first, volume),
+        to_dataset(found, first, volume).assign_attrs(warnings=warnings),
         store,
         manifest,
         kind="fit",
@@ -78,11 +83,16 @@ def first_fit(model, volume, sinogram, settings):
         model,
         volume.intensity.values,
         level=settings["level"],
-        variance=sinogram.variance.mean(("angle", "position")).values if settings["weights"] == "channel" else None,
+        variance=channel_variance(sinogram, settings),
         mask_threshold=settings["mask_threshold"],
         most=settings["max_iterations"],
         progress=progress("first fit", "block"),
     )
+
+
+def channel_variance(sinogram, settings):
+    """Relative noise of every channel, None where patterns weigh as counts."""
+    return sinogram.variance.mean(("angle", "position")).values if settings["weights"] == "channel" else None
 
 
 def to_dataset(found, first, volume):
