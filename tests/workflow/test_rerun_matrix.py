@@ -101,7 +101,7 @@ AFTER_DENOISING = {"reconstruct", "fit", "draw_fit", "map_windows", "draw_scan",
 KEYS = {
     # key: (another value, rules that read it[, further changes that it needs])
     "scans": ("same.tsv", set()),
-    "raw.root": ("raw2", {"calibrate", "integrate"}),
+    "raw.root": ("raw2", {"calibrate", "integrate", "correct_absorption"}),
     "raw.monitor": (None, {"integrate"}),
     "raw.omega": (None, {"integrate"}),
     "raw.translation": (None, {"integrate"}),
