@@ -235,6 +235,7 @@ def draw_overview(all_maps: list[xr.Dataset], titles: list[str], *, colormap: st
     """One row per scan, one column per window; a column shares its colour range, so that scans compare."""
     n = all_maps[0].sizes["phase"]
     figure, axes = new_figure(2.3 * n, 2.45 * len(all_maps) + 0.3, rows=len(all_maps), columns=n)
+    figure.set_layout_engine("compressed")  # maps are square: else the titles leave the page
     axes = np.reshape(axes, (len(all_maps), n))
     for k in range(n):
         top = max(_top(maps.area.isel(phase=k).values) for maps in all_maps)
