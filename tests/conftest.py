@@ -47,6 +47,17 @@ def once(tmp_path_factory, request) -> Callable[[str, Callable[[Path], None]], P
     return folder_of
 
 
+@pytest.fixture
+def one_thread():
+    """Networks of toy images wait longer for a second thread than they gain by it, and numba raises torch's number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the real files; tests that use it carry the marker `real_data`."""

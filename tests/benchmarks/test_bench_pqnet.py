@@ -7,15 +7,9 @@ import torch
 from xrdct.bench import pqnet, pqnet_presets
 from xrdct.pqnet.training import Schedule
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOY = pqnet_presets.Budget(patterns=1024, epochs=1, held_out=1000, tests=60, fitted=20, most=2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def by_name(marks):

@@ -21,16 +21,9 @@ from xrdct.denoise.unet import new_network
 from xrdct.errors import StoreError
 from xrdct.io.network import network_from, read_training, write_training
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHORT = Schedule(steps=40, check_every=10)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Images of these sizes wait longer for a second thread than they gain by it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
 import denoise
@@ -20,6 +19,8 @@ from xrdct.io.resumable import with_loss, write_finished
 from xrdct.io.store import read_store, write_store
 from xrdct.reconstruction.backend import reconstruct
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 N, N_ANGLES, N_Q, K = 32, 40, 12, 4
 ANGLES = np.arange(N_ANGLES) * 180 / N_ANGLES
 COR = (N - 1) / 2
@@ -31,15 +32,6 @@ def clean():
     t = np.arange(N) - COR - lateral_position(3, -2, ANGLES)[:, None]
     chords = 2 * np.sqrt(np.clip(64 - t**2, 0, None))
     return chords[..., None] * np.exp(-0.5 * ((np.arange(N_Q) - 5) / 1.5) ** 2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Images of these sizes wait longer for a second thread than they gain by it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
