@@ -116,7 +116,7 @@ def azimuths_seen(geometry, mask):
     return lambda two_theta: seen_azimuths(*pixels, two_theta)
 
 
-def to_measured(sinogram, bins, seen=None):
+def to_measured(sinogram, bins, seen):
     """The arrays of a sinogram store, or of some of its q bins."""
     return Measured(
         sinogram.intensity.values[..., bins],

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from .marks import page, summary, table, write_summary
+from .marks import page, publish, summary
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 BENCHES = {
@@ -40,9 +40,7 @@ def main(argv=None) -> int:
         return 0
     module = importlib.import_module(f".{BENCHES[options.name]}", __package__)
     found = summary(options.name, module.measure(), device=module.DEVICE)
-    print(table(found))
-    if options.json:
-        write_summary(found, options.json)
+    publish(found, options.json)
     return 0
 
 

@@ -132,6 +132,13 @@ def _value(mark: dict) -> str:
     return value if isinstance(value, str) else f"{value:.{digits}g} {mark['unit']}".strip()
 
 
+def publish(found: dict, path: Path | None) -> None:
+    """Print a summary as a table, and write it where a path is given."""
+    print(table(found))
+    if path:
+        write_summary(found, path)
+
+
 def write_summary(found: dict, path: str | Path) -> None:
     """Write a summary as JSON, whole or not at all."""
     from ..io.store import replaced_when_whole

@@ -34,7 +34,7 @@ from ..pqnet.score import DOSES, STRONG
 from ..pqnet.seeds import Purpose
 from ..pqnet.task import Task, make_task, make_training
 from ..provenance import canonical_json, code_hash
-from .marks import Mark, at_least, at_most, between, not_measured, reported, summary, table, write_summary
+from .marks import Mark, at_least, at_most, between, not_measured, publish, reported, summary
 
 DEVICE = "CPU, or the GPU that the rows name"
 PIXEL = 0.00828
@@ -290,9 +290,7 @@ def main(argv=None) -> int:
     options = parser.parse_args(argv)
     marks = measure(options.epochs, options.members, options.tests, tuple(options.presets), options.keep)
     found = summary("pqnet", marks, device=DEVICE)
-    print(table(found))
-    if options.json:
-        write_summary(found, options.json)
+    publish(found, options.json)
     return 0
 
 

@@ -25,7 +25,7 @@ from ..pqnet.score import STRONG
 from ..pqnet.seeds import Purpose
 from ..pqnet.task import Task, make_training
 from ..pqnet.training import Schedule, Training, paper_schedule
-from .marks import Mark, at_most, reported, summary, table, write_summary
+from .marks import Mark, at_most, publish, reported, summary
 from .pqnet import bench_task, library_marks
 
 DEVICE = "CPU"
@@ -190,9 +190,7 @@ def main(argv=None) -> int:
     parser.add_argument("--json", type=Path, help="also write the marks to this file")
     options = parser.parse_args(argv)
     found = summary("pqnet-presets", measure(tuple(options.only)), device=DEVICE)
-    print(table(found))
-    if options.json:
-        write_summary(found, options.json)
+    publish(found, options.json)
     return 0
 
 
