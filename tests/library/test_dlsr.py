@@ -19,8 +19,9 @@ from xrdct.config import Config, PhaseSetSettings, validate
 from xrdct.dlsr import forward, precondition
 from xrdct.dlsr.banded import Banded
 from xrdct.dlsr.forward import Forward
+from xrdct.dlsr.hold_out import _least
 from xrdct.dlsr.newton import Curvature, Problem, conjugate_gradients
-from xrdct.dlsr.refine import Start, _least, prepare, refine
+from xrdct.dlsr.refine import Start, prepare, refine
 from xrdct.errors import ConfigError, FitError
 from xrdct.fit.maps import fit_volume
 from xrdct.fit.model import PatternModel

@@ -113,6 +113,8 @@ def test_maps_of_a_dlsr_have_the_form_of_a_fit_and_are_drawn(folder, profile, tm
     assert 1 / size == pytest.approx(SIZE_NM, rel=0.1)  # without parallax in the model: half of it
     assert size_error > 0
     assert found.attrs["converged"] == 1
+    assert found.attrs["counts_chi2"] > 0.9 * found.chi2.values[layers].max()  # model errors only take off from it
+    assert 0 <= found.attrs["model_error"] < 0.1
     assert not any("told apart" in text for text in found.attrs["warnings"])  # one phase alone
     assert not (tmp_path / "checkpoint.npz").exists()
     outputs = {name: tmp_path / f"{name}.png" for name in ("pattern", "phases", "cells")}

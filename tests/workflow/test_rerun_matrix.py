@@ -287,6 +287,7 @@ REFINED = {
     "dlsr.phases": ([], {"refine_dlsr"}, {"fit.phase_set.phases.per_voxel": ["c"]}),
     "dlsr.smooth": (1.0, {"refine_dlsr"}),
     "dlsr.prior": ("tv", {"refine_dlsr"}),
+    "dlsr.model_error": (False, {"refine_dlsr"}),
     "dlsr.max_iterations": (30, {"refine_dlsr"}),
     "dlsr.samples": (4, {"refine_dlsr"}),
     "dlsr.seed": (1, {"refine_dlsr"}),

@@ -7,8 +7,10 @@ import numba
 import numpy as np
 
 from xrdct.config import PhaseSetSettings
+from xrdct.dlsr.advice import doubts
 from xrdct.dlsr.forward import Forward
-from xrdct.dlsr.refine import SEARCHES, Start, refine
+from xrdct.dlsr.hold_out import SEARCHES
+from xrdct.dlsr.refine import Start, refine
 from xrdct.fit.advice import advise
 from xrdct.fit.dataset import fit_dataset
 from xrdct.fit.maps import VoxelFit, fit_volume
@@ -46,7 +48,8 @@ def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_setti
         distance_mm=place["distance_mm"],
     )
     mapped = settings["phases"] or [phase.name for phase in phases.phases if phase.per_voxel]
-    log.info("%s", chain.cost(SEARCHES if settings["smooth"] is None else 1))
+    searches = (SEARCHES if settings["smooth"] is None else 1) + settings["model_error"]
+    log.info("%s", chain.cost(searches))
     digests = {str(path): manifest_digest(path) for path in manifests}
     kept = Checkpoint(checkpoint, json.dumps([phase_set, fit_settings, settings, digests], sort_keys=True))
     used = sinogram.isel(q=np.flatnonzero(chain.used))
@@ -58,6 +61,7 @@ def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_setti
         phases=tuple(mapped),
         smooth=settings["smooth"],
         edges=settings["prior"] == "tv",
+        model_error=settings["model_error"],
         subset=sinogram.subset.values,
         most=settings["max_iterations"],
         samples=settings["samples"],
@@ -65,7 +69,7 @@ def main(inputs, manifests, store, manifest, checkpoint, *, phase_set, fit_setti
         checkpoint=kept,
         progress=progress("dlsr", "step"),
     )
-    log.info("reduced chi2 %.3f, Rwp %.2f %%, prior %g", found.reduced_chi2, 100 * found.rwp, found.smooth)
+    warnings += tell(found, used.q.values)
     write_store(
         to_dataset(found, first, volume).assign_attrs(warnings=warnings),
         store,
@@ -88,6 +92,15 @@ def first_fit(model, volume, sinogram, settings):
         most=settings["max_iterations"],
         progress=progress("first fit", "block"),
     )
+
+
+def tell(found, q):
+    """How well the sinogram is described, in the log; what a user should be warned of."""
+    log.info("reduced chi2 %.3f, Rwp %.2f %%, prior %g", found.reduced_chi2, 100 * found.rwp, found.smooth)
+    warnings = doubts(found, q)
+    for warning in warnings:
+        log.warning(warning)
+    return warnings
 
 
 def channel_variance(sinogram, settings):
@@ -118,6 +131,8 @@ def to_dataset(found, first, volume):
         source="dlsr",
         converged=int(found.solution.converged),
         smooth=found.smooth,
+        counts_chi2=found.counts_chi2,
+        model_error=float(np.median(found.model_error)),
         shared=json.dumps(shared_parameters(found, model)),
         held_out_chi2=json.dumps({str(weight): value for weight, value in found.held_out.items()}),
     )

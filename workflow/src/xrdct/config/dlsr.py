@@ -20,6 +20,10 @@ class Dlsr(Section):
     prior: Literal["smooth", "tv"] = "smooth"
     """smooth: differences of neighbouring cells count by their square, for gradients. tv (total variation): those
     larger than an error of the fit count by their size, for parts with sharp borders."""
+    model_error: bool = True
+    """Whether weights know that the model errs besides the noise of counts (foils thinner than a voxel, spotty rings,
+    what corrections leave): a share of the intensity, found for every channel from what the fit leaves. false: counts
+    alone, which trust strong lines of casing and foils too much."""
     max_iterations: Annotated[int, Field(ge=1, le=500)] = 20
     """Gauss-Newton steps after which the search is given up."""
     samples: Annotated[int, Field(ge=0, le=1000)] = 8

@@ -3,47 +3,27 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from ..errors import FitError
-from ..reconstruction.stopping import held_out_rows
 from .forward import Forward
+from .hold_out import WEIGHTS, choose_weight
+from .kept import Checkpoint, keeper
+from .model_error import allow_model_error
 from .newton import Curvature, Problem, Solution, conjugate_gradients, minimise
 from .unknowns import Unknowns, choose_unknowns
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = (30.0, 3.0, 0.3, 0.03)
-"""Weights of the prior that are tried, from the second on: one stands for neighbours that differ by one standard error
-of the start."""
 CERTAIN = 4.0
 """A phase has a cell of its own where its scale is above this many standard errors, and"""
 STRONG = 0.15
 """above this share of its strongest (99th percentile)."""
 LEAST = 0.05
 """A variance is at least this share of its channel's mean: few counts know little of their own noise."""
-SEARCHES = 3
-"""What the weight of the prior costs, the last search with it included, in searches from the start: each but the first
-begins where another ended."""
 SAMPLES = 8
 """Draws of the posterior behind an uncertainty: known to a quarter of itself in a voxel."""
-
-
-class Checkpoint(Protocol):
-    """Keeps the vector of the unknowns and how it was come by: `io.checkpoint.Checkpoint`."""
-
-    path: object
-
-    def load(self) -> tuple[np.ndarray, dict] | None:
-        """What was kept, None if nothing was."""
-
-    def save(self, vector: np.ndarray, facts: dict) -> None:
-        """Keep the vector, and plain values."""
-
-    def part(self, name: str) -> "Checkpoint":
-        """Another one, of a part of the work."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +47,13 @@ class Refined:
     """Standard deviation of the posterior, same shape; NaN where a parameter was not refined."""
     solution: Solution
     reduced_chi2: float
+    """With the model's errors; about one by their definition, where they were looked for."""
+    counts_chi2: float
+    """The same by the noise of counts alone."""
+    model_error: np.ndarray
+    """Share of the intensity by which the model errs, (n_used,); 0 where it was not looked for."""
     rwp: float
+    """Of the data, weighted by counts alone."""
     smooth: float
     """Weight of the prior."""
     held_out: dict[float, float]
@@ -116,6 +102,7 @@ def refine(
     phases: tuple[str, ...],
     smooth: float | None = None,
     edges: bool = False,
+    model_error: bool = False,
     subset: np.ndarray | None = None,
     most: int = 20,
     samples: int = SAMPLES,
@@ -139,6 +126,8 @@ def refine(
         Weight of the prior; None: the one with which a part of the projections is best predicted from the others.
     edges
         Whether the prior is total variation, which keeps edges, instead of smoothness.
+    model_error
+        Whether weights know of an error of the model besides the noise of counts (`model_error`).
     subset
         Number of each projection's interlaced subset, shape (n_angles,): one of them is held out; None, or only one
         subset: every fifth projection.
@@ -165,8 +154,14 @@ def refine(
     channel = np.mean(variance, axis=(0, 1), where=good) if good.any() else 1.0
     weights = np.where(good, 1 / np.where(good, np.maximum(variance, LEAST * channel), 1), 0).astype(np.float32)
     data = np.where(good, data, 0).astype(np.float32)
-    whole = Problem(chain, unknowns, base, data, weights, unknowns.roughness(chain.mask, units), 0.0, edges)
+    roughness = unknowns.roughness(chain.mask, units)
+    by_counts = Problem(chain, unknowns, base, data, weights, roughness, smooth or WEIGHTS[1], edges)
     vector, held_out, done = unknowns.read(base), {}, 0
+    whole, errors_of_model = by_counts, np.zeros(expected[2])
+    if model_error:
+        whole, errors_of_model, vector = allow_model_error(
+            by_counts, vector, most=most, progress=progress, checkpoint=checkpoint
+        )
     stored = checkpoint.load() if checkpoint else None
     if stored is not None and stored[0].shape == vector.shape:
         vector, facts = stored
@@ -186,86 +181,20 @@ def refine(
         spread = posterior_spread(problem, solution.vector, samples, seed)
         errors = unknowns.write(spread, errors)
         errors[:, unknowns.local] = np.where(unknowns.member, errors[:, unknowns.local], np.nan)
-    free = int(good.sum()) - solution.vector.size
+    free = max(int(good.sum()) - solution.vector.size, 1)
+    counts_chi2 = by_counts.misfit(solution.vector)[0] if model_error else solution.chi2
     total = float(np.einsum("apm,apm,apm->", weights, data, data, dtype=float))
     return Refined(
         unknowns,
         problem.values(solution.vector),
         errors,
         solution,
-        solution.chi2 / max(free, 1),
-        float(np.sqrt(solution.chi2 / total)),
+        solution.chi2 / free,
+        counts_chi2 / free,
+        errors_of_model,
+        float(np.sqrt(counts_chi2 / total)),
         smooth,
         held_out,
-    )
-
-
-def keeper(checkpoint: Checkpoint, facts: dict) -> Callable[[np.ndarray, int], None]:
-    """What keeps vector and number of steps of a search, with what is known of it."""
-    return lambda vector, steps: checkpoint.save(vector, facts | {"steps": steps})
-
-
-def choose_weight(
-    whole: Problem,
-    vector: np.ndarray,
-    subset: np.ndarray | None,
-    *,
-    most: int,
-    progress: Callable[[Iterable], Iterable] = iter,
-    checkpoint: Checkpoint | None = None,
-) -> tuple[float, np.ndarray, dict[float, float]]:
-    """The weight with which held-out projections are predicted best, the solution there, and χ² per sample of all.
-
-    It begins with the second of `WEIGHTS` and goes on to rougher maps as long as they predict better; if not even the
-    first of them does, to smoother ones. Every search is brought to its end: scales and background, which have no
-    prior, follow the noise more and more on the way, and a shorter search would look better than a longer one.
-    """
-    held = held_out_rows(len(whole.data), subset)
-    train, test = _part(whole, ~held), _part(whole, held)
-    found, vectors = {}, {}
-
-    def predicts_best(smooth: float, start: np.ndarray) -> bool:
-        part = checkpoint.part(f"{smooth:g}") if checkpoint else None
-        stored = part.load() if part else None
-        if stored is not None and stored[0].shape == start.shape:
-            vectors[smooth], found[smooth] = stored[0], stored[1]["chi2"]
-        else:
-            vectors[smooth] = minimise(replace(train, smooth=smooth), start, most=most, progress=progress).vector
-            found[smooth] = float(test.misfit(vectors[smooth])[0] / max(np.count_nonzero(test.weights), 1))
-            if part:
-                part.save(vectors[smooth], {"chi2": found[smooth]})
-        log.info("prior weight %g: held-out chi2 %.4f per sample", smooth, found[smooth])
-        return found[smooth] <= min(found.values())
-
-    smoothest, first, *rougher = WEIGHTS
-    predicts_best(first, vector)
-    for smooth, before in zip(rougher, (first, *rougher), strict=False):
-        if not predicts_best(smooth, vectors[before]):
-            break
-    if min(found, key=found.get) == first:
-        predicts_best(smoothest, vectors[first])
-    return _least(found), vectors[min(found, key=found.get)], found
-
-
-def _least(found: dict[float, float]) -> float:
-    """Where the parabola through the best and its neighbours is least, in the logarithm of the weight.
-
-    `WEIGHTS` are a decade apart, and the curve is so flat that two of them often predict alike: one between them.
-    """
-    weights = sorted(found)
-    k = weights.index(min(found, key=found.get))
-    if not 0 < k < len(weights) - 1:
-        return weights[k]
-    below, at, above = (found[weight] for weight in weights[k - 1 : k + 2])
-    bend = below - 2 * at + above
-    offset = 0.5 * (below - above) / bend if bend > 0 else 0.0
-    return float(weights[k] * (weights[k + 1] / weights[k]) ** offset)
-
-
-def _part(problem: Problem, rows: np.ndarray) -> Problem:
-    chosen = np.flatnonzero(rows)
-    return replace(
-        problem, chain=problem.chain.rows(chosen), data=problem.data[chosen], weights=problem.weights[chosen]
     )
 
 
