@@ -19,7 +19,8 @@ from ..reconstruction.backend import reconstruct
 from ..reconstruction.parallax import reconstruct_with_parallax
 from ..reconstruction.stopping import choose_iterations
 from .marks import Mark, at_most, reported
-from .parallax import CORES, COUNTS, PAPER
+from .parallax import COUNTS
+from .parallax_size import CORES, PAPER
 from .thick_cell import DISTANCE_MM, PHASES, PROFILE, WAVELENGTH, Q, ThickCell, lattice_errors, thick_cell
 
 DEVICE = "CPU"
