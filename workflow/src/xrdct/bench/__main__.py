@@ -21,6 +21,7 @@ BENCHES = {
     "integration": "integration",
     "operando": "operando",
     "parallax": "parallax",
+    "parallax-twin": "parallax_twin",
     "pqnet": "pqnet",
     "pqnet-presets": "pqnet_presets",
     "reconstruction": "reconstruction",
