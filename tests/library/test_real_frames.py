@@ -39,9 +39,10 @@ def geometry():
 
 
 @pytest.fixture(scope="module")
-def integrator(geometry):
+def integrator(geometry, frames):
     """Without a mask: what the frames mark must be enough."""
-    return Integrator(geometry, np.zeros((1679, 1475), bool), **Q, polarization=POLARIZATION, trim=0.20)
+    gaps = (frames < 0).all(axis=0)
+    return Integrator(geometry, np.zeros(gaps.shape, bool), **Q, polarization=POLARIZATION, trim=0.20, gaps=gaps)
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,7 @@ KEYS = {
     "integrate.estimator": ("mean", {"integrate"}),
     "integrate.trim": (0.1, {"calibrate", "integrate"}),  # the instrument profile has the same filter
     "integrate.groups": (2, {"integrate"}),
+    "integrate.centred": (False, {"integrate"}),
     "integrate.saturation": (1e6, {"integrate"}),
     "integrate.max_bad_frames": (0.03, {"integrate"}),
     "assemble.air_positions": (1, {"assemble"}),
@@ -321,6 +322,7 @@ TIMED = {
     "beam.polarization": (0.96, {"integrate_series"}),
     "integrate.trim": (0.1, {"integrate_series"}),
     "integrate.groups": (2, set()),
+    "integrate.centred": (False, {"integrate_series"}),
     "fit.phase_set.q_max": (3.2, {"fit_series"}),
     "fit.level": ("full", {"fit_series"}),
     "fit.max_iterations": (60, {"fit_series"}),
