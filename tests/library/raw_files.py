@@ -11,6 +11,8 @@ import yaml
 from xrdct.scans import Subset, write_scans
 
 SHAPE = (6, 7)
+DATA = "/entry_0000/measurement/data"
+"""Where `write_stack` puts frames."""
 N_PROJECTIONS, N_POSITIONS = 3, 8
 IMAGES = {
     "cbf": fabio.cbfimage.CbfImage,
@@ -30,7 +32,7 @@ def write_images(folder, frames, suffix, *, prefix="frame_"):
         IMAGES[suffix](data=frame).write(str(folder / f"{prefix}{number}.{suffix}"))
 
 
-def write_stack(path: Path, frames: np.ndarray, dataset: str = "/entry_0000/measurement/data") -> Path:
+def write_stack(path: Path, frames: np.ndarray, dataset: str = DATA) -> Path:
     """A stack as a detector's own software writes it: bitshuffle-LZ4, one chunk per frame."""
     path.parent.mkdir(parents=True, exist_ok=True)
     compression = hdf5plugin.Bitshuffle(cname="lz4")
@@ -67,7 +69,7 @@ def write_master(path: Path, *, scan: str = "1.1", start: float = 0.0, zigzag: b
     frames = some_frames(N_PROJECTIONS * N_POSITIONS, seed=seed)
     folder = f"{path.stem}_{scan[0]}"
     write_stack(path.parent / folder / "pilatus_0000.h5", frames)
-    source = (f"{folder}/pilatus_0000.h5", "/entry_0000/measurement/data", len(frames))
+    source = (f"{folder}/pilatus_0000.h5", DATA, len(frames))
     write_virtual(path, f"/{scan}/measurement/pilatus", [source])
     translation, omega = grid_positions(zigzag=zigzag, start=start)
     with h5py.File(path, "a") as file:
@@ -116,3 +118,12 @@ def write_beamtime(folder: Path, *, rows: list[Subset] | None = None, **sections
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     write_scans(folder / "scans.tsv", rows or [subset_row(1), subset_row(2)])
     return folder / "config.yaml"
+
+
+def damage(path, dataset, frame):
+    """Overwrite the compressed bytes of one frame."""
+    with h5py.File(path) as file:
+        chunk = file[dataset].id.get_chunk_info_by_coord((frame, 0, 0))
+    with open(path, "r+b") as stream:
+        stream.seek(chunk.byte_offset)
+        stream.write(b"\xff" * chunk.size)

@@ -20,8 +20,10 @@ def geometry():
 
 
 def integrator(mask=None, trim=0.2, **more):
+    """What a bin's pixels become, before it is moved to the bin's centre (test_bin_centres.py)."""
     mask = np.zeros(SHAPE, bool) if mask is None else mask
-    return integration.Integrator(geometry(), mask, trim=trim, polarization=0.95, **(AXIS | more))
+    options = AXIS | {"centred": False} | more
+    return integration.Integrator(geometry(), mask, trim=trim, polarization=0.95, **options)
 
 
 def frames(n=1, level=200.0, seed=0):

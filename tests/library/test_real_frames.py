@@ -39,9 +39,10 @@ def geometry():
 
 
 @pytest.fixture(scope="module")
-def integrator(geometry):
+def integrator(geometry, frames):
     """Without a mask: what the frames mark must be enough."""
-    return Integrator(geometry, np.zeros((1679, 1475), bool), **Q, polarization=POLARIZATION, trim=0.20)
+    gaps = (frames < 0).all(axis=0)
+    return Integrator(geometry, np.zeros(gaps.shape, bool), **Q, polarization=POLARIZATION, trim=0.20, gaps=gaps)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,8 @@ def test_a_mask_of_the_invalid_pixels_changes_nothing(frames, geometry, patterns
 
 def test_masking_the_hot_pixels_hardly_changes_the_trimmed_pattern(frames, geometry, patterns, rings):
     hot = (frames > HOT).any(axis=0)
-    masked = Integrator(geometry, hot, **Q, polarization=POLARIZATION, trim=0.20)(frames)
+    gaps = (frames < 0).all(axis=0)
+    masked = Integrator(geometry, hot, **Q, polarization=POLARIZATION, trim=0.20, gaps=gaps)(frames)
     number = rings[0]
     share = np.bincount(number[hot.ravel() & (number >= 0)], minlength=Q["n_bins"]) / (patterns.kept[0] / 0.8)
     for frame, before, after in zip(frames, patterns.intensity, masked.intensity, strict=True):

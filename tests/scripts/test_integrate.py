@@ -15,6 +15,7 @@ from xrdct.io.store import read_store
 SHAPE = (40, 50)
 SETTINGS = {"q_min": 0.4, "q_max": 1.0, "n_bins": 10, "estimator": "trimmed_mean", "trim": 0.2} | {
     "groups": 1,
+    "centred": True,
     "saturation": None,
     "max_bad_frames": 0.0,
 }
@@ -99,6 +100,7 @@ def test_a_mask_of_another_shape_is_refused(tmp_path, geometry):
         integrate.make_integrator(
             integrate.read_poni(geometry),
             tmp_path / "mask.npy",
+            None,
             polarization=0.95,
             settings=SETTINGS,
         )
@@ -175,3 +177,11 @@ def test_the_transmitted_beam_is_kept_where_it_was_recorded(tmp_path, geometry):
         [1003, 1004, 1005],
     ]
     assert "transmitted" not in run(tmp_path, geometry, counters=counters | {"transmitted": None})
+
+
+def test_what_all_frames_mark_is_a_gap_and_what_one_marks_is_not(tmp_path):
+    write_series(tmp_path, levels=[-1, 5, 5, 5, 5, 5])
+    with integrate.open_frames(str(tmp_path / "scan_*.cbf")) as frames:
+        gaps = integrate.marked_everywhere(frames)
+    assert gaps[:, 7].all()
+    assert gaps.sum() == SHAPE[0]

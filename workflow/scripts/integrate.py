@@ -19,6 +19,7 @@ from xrdct.integration import (
 from xrdct.io.frames import ThreadLocal, open_frames, read_image
 from xrdct.io.poni import read_poni
 from xrdct.io.store import GrowingStore
+from xrdct.kernels.patterns import valid_range
 from xrdct.logbook import logbook, progress
 from xrdct.provenance import canonical_json, file_sha256, files_fingerprint
 
@@ -54,7 +55,8 @@ def main(
                 f"{file}: holds {frames.shape[0]} frames, but the table says n_projections × n_positions = "
                 f"{n_projections} × {n_positions} = {np.prod(shape)}"
             )
-        integrator = make_integrator(geometry, mask_path, **settings)
+        gaps = marked_everywhere(frames) if settings["settings"]["centred"] else None
+        integrator = make_integrator(geometry, mask_path, gaps, **settings)
         log.info("%s, %d workers", integrator.description, workers)
         log.info("%d frames of %s px, q %.3f–%.3f 1/Å", frames.shape[0], integrator.shape, *integrator.bins.q[[0, -1]])
         values = {name: read_counter(frames, counter, shape) for name, counter in counters.items()}
@@ -120,11 +122,24 @@ def low_counts_of_block(growing, start):
     return low_count_share(growing.read("intensity", rows) + growing.read("spottiness", rows))
 
 
-def make_integrator(geometry, mask_path, *, polarization, settings):
+def make_integrator(geometry, mask_path, gaps, *, polarization, settings):
     """The integrator for this detector; what the frames themselves mark as no pixel (gaps) needs no mask."""
     mask = read_image(mask_path).astype(bool) if mask_path else np.zeros(geometry.detector.shape, bool)
     options = {key: value for key, value in settings.items() if key != "max_bad_frames"}
-    return Integrator(geometry, mask, polarization=polarization, **options)
+    return Integrator(geometry, mask, polarization=polarization, gaps=gaps, **options)
+
+
+def marked_everywhere(frames):
+    """Pixels that the first, the middle and the last frame mark as invalid, (rows, columns); None if none is read."""
+    n, seen = frames.shape[0], []
+    for k in sorted({0, n // 2, n - 1}):
+        try:
+            frame = frames.read(k, k + 1)[0]
+        except RawDataError:  # said where the whole series is read
+            continue
+        lowest, highest = valid_range(frame.dtype, None)
+        seen.append(~((frame >= lowest) & (frame <= highest)))
+    return np.logical_and.reduce(seen) if seen else None
 
 
 def read_counter(frames, name, shape):

@@ -6,9 +6,9 @@ import numpy as np
 
 from .config import Section
 from .errors import GeometryError, XrdctError
-from .integration import check_q_range
 from .io.frames import raw_path, read_image
 from .io.poni import read_poni
+from .pixel_bins import check_q_range
 from .scans import Subset, scan_names, subsets_of
 from .units import wavelength_from_energy
 

@@ -4,7 +4,7 @@ Per q bin the pixels are sorted by signal/weight (weight = solid angle × polari
 `trim`/2 of the cumulated weight are dropped, and sum(signal)/sum(weight) of the rest is the intensity; a pixel that
 straddles a cut counts in part. No splitting: neighbouring bins stay independent and the standard errors honest. The
 hot loop is `kernels.TrimmedMean`; frames are worked on side by side, each by one thread, so that the result is the
-same to the bit for any number of workers.
+same to the bit for any number of workers. What a bin shows is moved from the mean q of its pixels to its centre.
 """
 
 import logging
@@ -17,9 +17,11 @@ from typing import Literal
 import numpy as np
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
+from .bin_centres import at_centres
 from .errors import GeometryError, RawDataError
 from .kernels import TrimmedMean, azimuthal_groups
 from .kernels.patterns import valid_range
+from .pixel_bins import bin_pixels
 
 log = logging.getLogger(__name__)
 
@@ -57,71 +59,6 @@ class Patterns:
         return (self.kept > 0).any(axis=1)
 
 
-@dataclass(frozen=True)
-class PixelBins:
-    """Which detector pixels belong to which q bin, sorted by bin."""
-
-    q: np.ndarray
-    """Bin centres in 1/Å, shape (n_bins,)."""
-    indices: np.ndarray
-    """Flat pixel numbers, bin after bin, ascending inside a bin, int32."""
-    indptr: np.ndarray
-    """`indices[indptr[k]:indptr[k + 1]]` are the pixels of bin k, shape (n_bins + 1,)."""
-    weights: np.ndarray
-    """Solid angle × polarisation of each listed pixel, relative to the beam centre, float32."""
-
-
-def bin_pixels(
-    geometry: AzimuthalIntegrator,
-    mask: np.ndarray,
-    *,
-    q_min: float,
-    q_max: float,
-    n_bins: int,
-    polarization: float,
-) -> PixelBins:
-    """Sort the unmasked pixels of a detector into equal q bins between `q_min` and `q_max` (1/Å).
-
-    Raises
-    ------
-    GeometryError
-        If the mask leaves nothing, or the range reaches outside what the unmasked detector sees.
-    """
-    shape, usable = mask.shape, ~mask.astype(bool)
-    q = check_q_range(geometry, usable, q_min=q_min, q_max=q_max)
-    number = np.floor((q - q_min) / (q_max - q_min) * n_bins).astype(np.int64)
-    inside = np.flatnonzero((usable & (number >= 0) & (number < n_bins)).ravel())
-    inside = inside[np.argsort(number.ravel()[inside], kind="stable")]
-    weights = geometry.solidAngleArray(shape) * geometry.polarization(shape, polarization)
-    counts = np.bincount(number.ravel()[inside], minlength=n_bins)
-    return PixelBins(
-        q=q_min + (np.arange(n_bins) + 0.5) * (q_max - q_min) / n_bins,
-        indices=inside.astype(np.int32),
-        indptr=np.concatenate([[0], np.cumsum(counts)]),
-        weights=weights.ravel()[inside].astype(np.float32),
-    )
-
-
-def check_q_range(geometry: AzimuthalIntegrator, usable: np.ndarray, *, q_min: float, q_max: float) -> np.ndarray:
-    """q of every pixel in 1/Å, once `q_min` and `q_max` are known to lie within what the usable pixels see.
-
-    Raises
-    ------
-    GeometryError
-        As `bin_pixels`.
-    """
-    if not usable.any():
-        raise GeometryError(f"the mask leaves none of the {usable.size} pixels of the detector")
-    q = geometry.center_array(usable.shape, unit="q_A^-1", scale=True)
-    seen = float(q[usable].min()), float(q[usable].max())
-    if q_min < seen[0] or q_max > seen[1]:
-        raise GeometryError(
-            f"integrate.q_min–q_max is {q_min}–{q_max} 1/Å, but the unmasked detector sees only "
-            f"{seen[0]:.3f}–{seen[1]:.3f} 1/Å; narrow the range or check beam.energy_kev and the geometry"
-        )
-    return q
-
-
 class Integrator:
     """Turns frames of one geometry into patterns; safe to call from several threads.
 
@@ -143,6 +80,10 @@ class Integrator:
         Counts at or above this are invalid; None: only what the detector marks.
     groups
         Number of disjoint pixel groups that get patterns of their own; 1: none.
+    centred
+        Whether intensities are moved from the mean q of a bin's pixels to its centre (`bin_centres`).
+    gaps
+        Pixels that the frames themselves mark as none, same shape as the mask: they have no part in that mean.
 
     Raises
     ------
@@ -163,11 +104,15 @@ class Integrator:
         trim: float = 0.2,
         saturation: float | None = None,
         groups: int = 1,
+        centred: bool = True,
+        gaps: np.ndarray | None = None,
     ):
         shape = tuple(geometry.detector.max_shape or geometry.detector.shape)
         if mask.shape != shape:
             raise GeometryError(f"the mask has shape {mask.shape}, the detector {shape} (rows, columns)")
         self.shape, self.saturation = shape, saturation
+        if gaps is not None:
+            self._refuse_other_shape(gaps.shape)
         self.bins = bin_pixels(geometry, mask, q_min=q_min, q_max=q_max, n_bins=n_bins, polarization=polarization)
         self.trim = trim if estimator == "trimmed_mean" else 0.0
         table = self.bins.indices, self.bins.indptr, self.bins.weights
@@ -175,6 +120,8 @@ class Integrator:
         if groups > 1:
             azimuth = geometry.center_array(shape, unit="chi_rad", scale=False).ravel()[self.bins.indices]
             group = azimuthal_groups(self.bins.indptr, azimuth, groups)
+        self._centring = self.bins.centring(gaps) if centred else None
+        self._group_centring = self.bins.centring(gaps, group, groups) if centred and groups > 1 else None
         self._kernel = TrimmedMean(*table, trim=self.trim, groups=group)
         self._clip = None
         if estimator == "sigma_clip":
@@ -190,23 +137,31 @@ class Integrator:
         GeometryError
             If the frames are not of the detector's shape.
         """
-        if frames.shape[1:] != self.shape:
-            raise GeometryError(
-                f"frames have shape {frames.shape[1:]}, the detector {self.shape} (rows, columns)"
-                + ("; they look transposed" if frames.shape[1:] == self.shape[::-1] else "")
-            )
+        self._refuse_other_shape(frames.shape[1:])
         found = self._kernel(frames, self.saturation)
         intensity, sem, kept = found.intensity, found.sem, found.kept
         if self._clip:
             intensity, sem, kept = self._clip(frames, self.saturation)
+        spottiness, groups = found.mean - intensity, found.groups
+        if self._centring is not None:
+            intensity = at_centres(intensity, self._centring)
+        if self._group_centring is not None:
+            groups = at_centres(groups, self._group_centring)
         return Patterns(
             q=self.bins.q,
             intensity=intensity.astype(np.float32),
             sem=sem.astype(np.float32),
-            spottiness=(found.mean - intensity).astype(np.float32),
+            spottiness=spottiness.astype(np.float32),
             kept=kept.astype(np.int32),
-            groups=None if found.groups is None else found.groups.astype(np.float32),
+            groups=None if groups is None else groups.astype(np.float32),
         )
+
+    def _refuse_other_shape(self, shape):
+        if shape != self.shape:
+            raise GeometryError(
+                f"frames have shape {shape}, the detector {self.shape} (rows, columns)"
+                + ("; they look transposed" if shape == self.shape[::-1] else "")
+            )
 
 
 class _SigmaClip:

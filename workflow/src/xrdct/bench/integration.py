@@ -22,10 +22,10 @@ import numpy as np
 import pyFAI
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
-from ..integration import bin_pixels
 from ..io.frames import open_frames
 from ..io.poni import write_poni
 from ..kernels import TrimmedMean, cuda, native, portable, reference
+from ..pixel_bins import bin_pixels
 from . import integration_gpu
 from .marks import Mark, at_least, at_most, not_measured, reported
 
