@@ -18,7 +18,7 @@ from .newton import Problem, minimise
 
 log = logging.getLogger(__name__)
 
-ENOUGH = 0.01
+ENOUGH = 0.03
 """A step that promises to lower χ² by less than this share of it ends the search for what the model misses."""
 SETTLED = 1e-3
 """Relative change of ε² at which the search for it ends."""
