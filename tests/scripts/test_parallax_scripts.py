@@ -90,7 +90,7 @@ def diagnose(folder, **changed):
     return json.loads(outputs["report"].read_text(encoding="utf-8"))
 
 
-def test_maps_of_a_dlsr_have_the_form_of_a_fit_and_are_drawn(folder, profile, tmp_path):
+def refine(folder, tmp_path, **settings):
     inputs = {"sinogram": folder / "s.zarr", "volume": folder / "v.zarr", "profile": "p"}
     refine_dlsr.main(
         inputs | {"geometry": folder / "geometry.poni"},
@@ -100,9 +100,20 @@ def test_maps_of_a_dlsr_have_the_form_of_a_fit_and_are_drawn(folder, profile, tm
         tmp_path / "checkpoint.npz",
         phase_set=PHASE_SET,
         fit_settings=Fit().model_dump(mode="json", exclude={"preset", "phase_set"}),
-        settings=Dlsr(smooth=1.0, samples=2).model_dump(mode="json"),
+        settings=Dlsr(smooth=1.0, **settings).model_dump(mode="json"),
     )
-    found, truth = read_store(tmp_path / "maps.zarr", "fit"), thick_cell(N, seed=3, layer_px=2.5)
+    return read_store(tmp_path / "maps.zarr", "fit")
+
+
+def test_cells_are_there_without_draws_for_their_errors(folder, profile, tmp_path):
+    found = refine(folder, tmp_path, samples=0, max_iterations=1, model_error=False).sel(phase="NCA")
+    assert np.isfinite(found.c.values).sum() > 100
+    assert np.isnan(found.c_err.values).all()
+    assert np.isnan(found.scale_err.values).all()
+
+
+def test_maps_of_a_dlsr_have_the_form_of_a_fit_and_are_drawn(folder, profile, tmp_path):
+    found, truth = refine(folder, tmp_path, samples=2), thick_cell(N, seed=3, layer_px=2.5)
     c, error = found.c.sel(phase="NCA").values, found.c_err.sel(phase="NCA").values
     layers = (truth.nca > 0.5) & np.isfinite(c)
     assert layers.sum() > 0.9 * (truth.nca > 0.5).sum()

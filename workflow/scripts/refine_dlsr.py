@@ -116,9 +116,12 @@ def to_dataset(found, first, volume):
     own = np.isin(np.arange(len(model.names)), found.unknowns.local)
     near = 1e-6 * np.where(np.isfinite(model.high), model.high - model.low, 0)
     at_limit = own & (near > 0) & ((found.values <= model.low + near) | (found.values >= model.high - near))
+    drawn = bool(np.isfinite(found.errors).any())
+    # What has an error has a value in the maps; without draws of the posterior errors are not known, cells are.
+    errors = found.errors if drawn else found.unknowns.write(np.zeros_like(found.solution.vector), found.errors)
     voxels = FitResult(
         found.values,
-        np.where(own, found.errors, np.nan),
+        np.where(own, errors, np.nan),
         found.rwp * everywhere,
         found.reduced_chi2 * everywhere,
         np.full(n, found.solution.converged),
@@ -126,6 +129,9 @@ def to_dataset(found, first, volume):
     )
     whole = FitResult(mean, mean * np.nan, voxels.rwp[:1], voxels.chi2[:1], voxels.converged[:1], voxels.at_limit[:1])
     dataset = fit_dataset(VoxelFit(model, first.mask, whole, first.mean_pattern, voxels), volume)
+    if not drawn:
+        for name in ("scale", "a", "b", "c", "size"):
+            dataset[f"{name}_err"].values[:] = np.nan
     dataset["mean_fit"].values[:] = model.patterns(found.values).mean(axis=0)
     return dataset.assign_attrs(
         source="dlsr",
