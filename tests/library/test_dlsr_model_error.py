@@ -1,5 +1,7 @@
 """Errors of the model of a DLSR: found per channel from what is left, and what becomes of weights, χ² and words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -101,7 +103,12 @@ def test_a_user_is_told_what_chi2_does_not_say(work, found):
     with_errors, by_counts = (doubts(one, q) for one in found)
     assert "no proof of the model" in with_errors[0]
     assert "% of the intensity" in with_errors[0]
+    assert "phase missing" not in with_errors[0]
     assert "set dlsr.model_error" in by_counts[0]
+    unlisted = found[0].model_error.copy()
+    unlisted[7] = 0.9
+    assert f"90 % at {q[7]:.2f} 1/Å" in doubts(replace(found[0], model_error=unlisted), q)[0]
+    assert "phase missing" in doubts(replace(found[0], model_error=unlisted), q)[0]
 
 
 def test_errors_are_not_looked_for_again_by_a_search_that_goes_on(work, found, tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ SCAN = "v4p20"
 TWIN = WITHOUT | {"artefacts": {name: value for name, value in WITHOUT["artefacts"].items() if name != "parallax"}}
 """The preset's parallax, that of nature."""
 SMOOTH = 0.3
-"""Weight of the prior, what the hold-out chose on this cell; looking for it takes three times as long."""
+"""Weight of the prior, given: looking for it by hold-out takes three times as long."""
 GOALS = {"a": 0.001, "c": 0.002}
 """Å, of a region's mean."""
 N_ANGLES = 30
