@@ -31,8 +31,6 @@ TWIN = {
         "axis_drift_px": 0.05,
     },
     "detector": {
-        # In a strip of fewer rows the few columns of a bin lie beside its centre, by up to a tenth of it with 48 rows:
-        # c of NCA then is 4e-3 Å off where 006 and 101 meet. A whole detector fills its bins evenly.
         "shape": [96, 832],
         "beam_centre": [47.6, 418.1],
         "column_gaps": [[231, 7], [725, 7]],
@@ -60,9 +58,6 @@ CONFIG = {
         "casing": {"phase": "Fe", "thickness_mm": 0.25},
     },
 }
-EVEN = {"shape": [120, 832], "beam_centre": [59.6, 418.25], "column_gaps": [], "row_gaps": []}
-"""A strip without gaps, the beam at a quarter of a pixel: the two halves of a ring make up for one another, as whole
-rings do. For cells to 1e-3 Å; with the strip above a bin's few pixels move c by twice that."""
 REPEATED = {"method": "fbp", "nonnegative": True}
 """Reconstruction of all scans, first and last, and inside the chain of absorption."""
 HOLE, INNER_END, ROLL, CASING = (0.0, 0.9), (1.5, 1.9), (2.0, 8.6), (8.6, 9.5)
@@ -81,7 +76,7 @@ def measure() -> list[Mark]:
         marks += table(whole, "v4p20", parallax=True)
         run(whole, "casing")
         marks += maps_and_rays(whole, "v4p20", "parallax, casing", held=False)
-        make(flat, ["v2p65", "v4p20"], {"artefacts": {"parallax": {"strength": 0}}, "detector": EVEN})
+        make(flat, ["v2p65", "v4p20"], {"artefacts": {"parallax": {"strength": 0}}})
         run(flat, "transmission", parallax=False)
         marks += maps_and_rays(flat, "v4p20", "no parallax, transmission")
         return [*marks, *table(flat, "v2p65"), *table(flat, "v4p20")]
@@ -104,7 +99,6 @@ def run(folder: Path, factor: str, *, parallax: bool = True) -> None:
     phases = read_preset("nca-13").model_copy(update={"name": "nca-13-to-3.36", "q_max": 3.36, "background_degree": 7})
     chosen = {
         "fit": {"phase_set": phases.model_dump(mode="json"), "parallax": parallax},
-        "detector": CONFIG["detector"] | {"shape": (TWIN["detector"] if parallax else EVEN)["shape"]},
         "reconstruct": REPEATED | {"parallax": "linear" if parallax else "off"},
         "absorption": CONFIG["absorption"] | {"factor": factor},
     }

@@ -1,10 +1,7 @@
 """A cell charged in six steps, from raw frames to the evolution of its regions: what was planted, what comes out.
 
 The twin's NCA cell at the papers' six voltages, its inner ten windings with all of their regions on a coarser grid (119
-positions, 112 projections), through the whole workflow. Every artefact but parallax is on. On a strip of a detector a
-ring meets few columns of pixels, and the pixels of a bin need not lie about its middle: lines then shift by up to a
-tenth of a bin, a of NCA by 4e-4 Å. So the strip is tall, has no gaps, and the beam stands at a quarter of a pixel,
-where the two halves of a ring make up for one another, as whole rings do.
+positions, 112 projections), through the whole workflow. Every artefact but parallax is on.
 
 The same volumes then go through PQ-Net and two steps of the fit from its answer: regions again, and every phase's map
 beside the planted one.
@@ -25,9 +22,9 @@ from ..io.masks import write_mask
 from ..io.store import read_store
 from ..io.tree import read_tree
 from ..metrics import correlation
-from ..reconstruction.fbp import fbp
+from ..reconstruction.filtered import refined_fbp
 from ..reconstruction.operator import ParallelBeam
-from .absorption import CONFIG, EVEN, REPOSITORY, call
+from .absorption import CONFIG, REPEATED, REPOSITORY, call
 from .absorption import TWIN as THICK
 from .marks import Mark, at_least, at_most, near, reported, same
 
@@ -52,7 +49,7 @@ TWIN = {
         "first_position_mm": -6.3,
         "axis_drift_px": 0.05,
     },
-    "detector": EVEN,
+    "detector": THICK["detector"],
     "beam": {"dose": 1, "topup_frames": 3000, "unseen_drift": 0.01},
     "artefacts": THICK["artefacts"] | {"parallax": {"strength": 0}},
 }
@@ -109,8 +106,8 @@ def run(folder: Path, more: dict) -> None:
     # The strip ends at 3.42 1/Å, and the electrolyte's halo needs a background that bends.
     phases = read_preset("nca-13").model_copy(update={"name": "nca-13-to-3.36", "q_max": 3.36, "background_degree": 5})
     chosen = {
-        "detector": CONFIG["detector"] | {"shape": TWIN["detector"]["shape"]},
         "fit": {"phase_set": phases.model_dump(mode="json"), "parallax": False},
+        "reconstruct": REPEATED,
         "absorption": CONFIG["absorption"] | {"factor": "transmission"},
         "beamtime": {
             "apply": True,
@@ -215,7 +212,7 @@ def map_correlations(truth: xr.Dataset, maps: xr.Dataset) -> dict[str, tuple[flo
         if not (truth.weight_fraction.values[own].sum(axis=0)[inside] > LOCAL).any():
             continue
         planted = truth.volume_fraction.values[own].sum(axis=0)
-        shown = fbp(beam, beam @ planted)
+        shown = refined_fbp(beam, beam @ planted.astype(np.float32)[..., None], nonnegative=True)[..., 0]
         scale = maps.scale.sel(phase=phase).values
         found[phase] = correlation(scale[inside], planted[inside]), correlation(shown[inside], planted[inside])
     return found

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..calibration.profile import InstrumentProfile
 from ..errors import FitError
-from ..fit.model import PatternModel, evaluate
+from ..fit.model import PatternModel
 from ..fit.phase_set import PhaseSet
+from ..fit.shapes import evaluate
 from ..reconstruction.lntan import lntan_axis, rebinning
 from ..reconstruction.parallax import check_distance, seconds_per_projection
 from ..reconstruction.tilted import TiltedBeam
@@ -191,9 +192,8 @@ class Slopes:
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, parallel=True)
 def _slopes(arrays, values, columns, slopes):
-    nothing = np.empty((0, 0))
     n_bins = slopes.shape[2]
     for k in numba.prange(values.shape[0]):
         scratch, pattern, own = np.empty((9, n_bins)), np.empty(n_bins), np.empty((slopes.shape[1], n_bins))
-        evaluate(arrays, values[k], 0.0, columns, nothing, scratch, pattern, own)
+        evaluate(arrays, values[k], 0.0, columns, scratch, pattern, own)
         slopes[k] = own

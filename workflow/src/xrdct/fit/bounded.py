@@ -9,6 +9,8 @@ INWARDS = 1e-4
 """Standard errors that a parameter at a limit must want to move inwards to be let go: far below what ends a fit."""
 
 _jit = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+_jit_sums = numba.njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+"""Sums may be taken in another order, several terms at a time."""
 
 
 @_jit
@@ -149,7 +151,16 @@ def solve_free(matrix, gradient, held, step, work):
     return True
 
 
-@_jit
+@_jit_sums
+def dot(first, second):
+    """Sum of products of two rows."""
+    total = 0.0
+    for i in range(first.size):
+        total += first[i] * second[i]
+    return total
+
+
+@_jit_sums
 def cholesky(matrix, n):
     """Lower factor of the first n rows, in place; False where the matrix is not positive definite."""
     for a in range(n):

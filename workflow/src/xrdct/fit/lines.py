@@ -27,47 +27,68 @@ _jit = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 @_jit
 def voigt(gauss, lorentz):
-    """FWHM and Lorentzian share of the pseudo-Voigt of two widths."""
+    """FWHM and Lorentzian share of the pseudo-Voigt of two widths, and the derivatives of both by the second."""
     g, lo = gauss, lorentz
     power = g**5 + 2.69269 * g**4 * lo + 2.42843 * g**3 * lo**2 + 4.47163 * g**2 * lo**3 + 0.07842 * g * lo**4 + lo**5
+    grows = 2.69269 * g**4 + 4.85686 * g**3 * lo + 13.41489 * g**2 * lo**2 + 0.31368 * g * lo**3 + 5 * lo**4
     fwhm = power**0.2
+    wider = fwhm * grows / (5 * power)
     r = lo / fwhm
-    return fwhm, 1.36603 * r - 0.47719 * r * r + 0.11116 * r * r * r
+    share = 1.36603 * r - 0.47719 * r * r + 0.11116 * r * r * r
+    return fwhm, share, wider, (1.36603 - 0.95438 * r + 0.33348 * r * r) * (1 - r * wider) / fwhm
 
 
 @_jit
-def add_line(pattern, slope_q, slope_width, slope_share, first, step, centre, fwhm, share, area):
-    """Add a line of `area` to `pattern`, and its derivatives by centre, FWHM and Lorentzian share to the others.
+def set_line(first, step, n, centre, fwhm, share, with_slopes, work):
+    """Set the first columns of `work` to a line of area 1 in the bins that it reaches.
 
-    Bins are `step` apart, the first at `first`. Returns the bins that were changed.
+    Of its four rows the first takes the line; if `with_slopes`, the others its derivatives by centre, FWHM and
+    Lorentzian share. The n bins of a pattern are `step` apart, the first at `first`.
+
+    Returns
+    -------
+    int, int
+        The first bin, and the one behind the last; not in this order where the line reaches none.
     """
-    n = pattern.size
     low = max(0, math.ceil((centre - REACH * fwhm - first) / step))
     high = min(n, math.floor((centre + REACH * fwhm - first) / step) + 1)
-    per = 1.0 / fwhm
-    for i in range(low, high):
-        x = (first + i * step - centre) * per
-        x2 = x * x
-        down = 1.0 / (1.0 + 4.0 * x2)
-        lorentz = LORENTZ_AREA * down
-        value, slope = share * lorentz, share * lorentz * 8.0 * x * down
-        gauss = 0.0
-        if x2 < GAUSS_REACH * GAUSS_REACH:
-            gauss = GAUSS_AREA * math.exp(-4.0 * LN2 * x2)
-            value += (1.0 - share) * gauss
-            slope += (1.0 - share) * gauss * 8.0 * LN2 * x
-        scale = area * per
-        pattern[i] += scale * value
-        slope_q[i] += scale * per * slope
-        slope_width[i] += scale * per * (slope * x - value)
-        slope_share[i] += scale * (lorentz - gauss)
+    count, per = max(high - low, 0), 1.0 / fwhm
+    x0, dx = (first + low * step - centre) * per, step * per
+    # Bins of the Gaussian part; the Lorentzian's loop has no branch, so that several bins are computed at a time.
+    begin = max(0, math.ceil((-GAUSS_REACH - x0) / dx))
+    end = min(count, math.floor((GAUSS_REACH - x0) / dx) + 1)
+    value, by_centre, by_fwhm, by_share = work[0], work[1], work[2], work[3]
+    tail, core = share * LORENTZ_AREA * per, (1.0 - share) * GAUSS_AREA * per
+    if not with_slopes:
+        for i in range(count):
+            x = x0 + i * dx
+            value[i] = tail / (1.0 + 4.0 * x * x)
+        for i in range(begin, end):
+            x = x0 + i * dx
+            value[i] += core * math.exp(-4.0 * LN2 * x * x)
+        return low, high
+    for i in range(count):
+        x = x0 + i * dx
+        down = 1.0 / (1.0 + 4.0 * x * x)
+        value[i] = tail * down
+        by_centre[i] = tail * down * per * 8.0 * x * down
+        by_fwhm[i] = tail * down * per * (1.0 - 2.0 * down)
+        by_share[i] = LORENTZ_AREA * per * down
+    for i in range(begin, end):
+        x = x0 + i * dx
+        gauss = math.exp(-4.0 * LN2 * x * x)
+        value[i] += core * gauss
+        by_centre[i] += core * gauss * per * 8.0 * LN2 * x
+        by_fwhm[i] += core * gauss * per * (8.0 * LN2 * x * x - 1.0)
+        by_share[i] -= GAUSS_AREA * per * gauss
     return low, high
 
 
 @_jit
-def add_phase(
-    first, step, squares, strengths, gauss, lorentz, powers, cell, reference, inverse_size, extra, work, unit, slopes
-):
+def set_phase(
+    first, step, squares, strengths, gauss, lorentz, powers, cell, reference, inverse_size, extra, columns, work, unit,
+    slopes,
+):  # fmt: skip
     """The pattern of one volume of a phase, and its derivatives by the cell edges a, b, c and by 1/size.
 
     Parameters
@@ -88,10 +109,17 @@ def add_phase(
         1/nm.
     extra
         FWHM of a further Gaussian, relative to q: what parallax adds.
+    columns
+        Of the derivatives those are computed for which this is not below 0, shape (4,).
     work
         Shape (4, n_bins), scratch.
     unit, slopes
         Set: shape (n_bins,) and (4, n_bins).
+
+    Returns
+    -------
+    int, int
+        Bins that lines reach: the first, and the one behind the last; beyond them all is 0.
     """
     n = unit.size
     unit[:] = 0.0
@@ -99,31 +127,34 @@ def add_phase(
     volume = 1.0
     for k in range(3):
         volume *= (cell[k] / reference[k]) ** powers[k]
+    with_slopes = columns.max() >= 0
     broad = SCHERRER * inverse_size
+    lowest, highest = n, 0
     for line in range(strengths.size):
         q2 = 0.0
         for k in range(3):
             q2 += squares[line, k] / (cell[k] * cell[k])
         q = math.sqrt(q2)
         wide = math.sqrt(gauss[line] ** 2 + (extra * q) ** 2)
-        fwhm, share = voigt(wide, lorentz[line] + broad)
-        if q + REACH * fwhm < first or q - REACH * fwhm > first + (n - 1) * step:
+        fwhm, share, wider, sharper = voigt(wide, lorentz[line] + broad)
+        low, high = set_line(first, step, n, q, fwhm, share, with_slopes, work)
+        if low >= high:
             continue
+        lowest, highest = min(lowest, low), max(highest, high)
         area = strengths[line] / (volume * volume * q2)
-        tiny = 1e-4 * fwhm
-        fwhm2, share2 = voigt(wide, lorentz[line] + broad + tiny)
-        by_fwhm, by_share = (fwhm2 - fwhm) / tiny * SCHERRER, (share2 - share) / tiny * SCHERRER
-        low = max(0, math.ceil((q - REACH * fwhm - first) / step))
-        high = min(n, math.floor((q + REACH * fwhm - first) / step) + 1)
-        for i in range(low, high):
-            work[0, i] = work[1, i] = work[2, i] = work[3, i] = 0.0
-        add_line(work[0], work[1], work[2], work[3], first, step, q, fwhm, share, area)
-        for i in range(low, high):
-            unit[i] += work[0, i]
-            slopes[3, i] += work[2, i] * by_fwhm + work[3, i] * by_share
+        for i in range(high - low):
+            unit[low + i] += area * work[0, i]
         for k in range(3):
-            moved = -squares[line, k] / (cell[k] ** 3 * q)  # dq by the edge
-            changed = -2.0 * powers[k] / cell[k] - 2.0 * moved / q  # d ln(area) by the edge
-            if moved != 0.0 or powers[k] != 0.0:
-                for i in range(low, high):
-                    slopes[k, i] += work[1, i] * moved + work[0, i] * changed
+            if columns[k] >= 0:
+                moved = -squares[line, k] / (cell[k] ** 3 * q)  # dq by the edge
+                changed = -2.0 * powers[k] / cell[k] - 2.0 * moved / q  # d ln(area) by the edge
+                add_to(slopes[k, low:high], area * moved, work[1], area * changed, work[0])
+        if columns[3] >= 0:
+            add_to(slopes[3, low:high], area * SCHERRER * wider, work[2], area * SCHERRER * sharper, work[3])
+    return lowest, highest
+
+
+@_jit
+def add_to(total, a, first, b, second):
+    for i in range(total.size):
+        total[i] += a * first[i] + b * second[i]

@@ -8,20 +8,14 @@ with A = m|F|²/(V² q²) (`phases.line_list`), so that a scale S is proportiona
 from copy import copy
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 
 from ..calibration.profile import InstrumentProfile
 from ..errors import ConfigError, GeometryError
 from ..units import two_theta_from_q
-from .lines import add_line, add_phase
 from .phase_set import Phase, PhaseSet
+from .shapes import PER_PEAK, PER_PHASE, all_patterns, evaluate
 
-SCALE, A, B, C, INVERSE_SIZE = range(5)
-"""Places of a phase's parameters behind one another: scale, edges in Å, 1/size in 1/nm."""
-AREA, Q, FWHM = range(3)
-"""Places of a peak's parameters: area, position and width in 1/Å."""
-PER_PHASE, PER_PEAK = 5, 3
 DIAGONAL = {
     "cubic": (((1, 1, 1, 0), (0, 0, 0, 0), (0, 0, 0, 0)), (3.0, 0.0, 0.0)),
     "tetragonal": (((1, 1, 0, 0), (0, 0, 0, 0), (0, 0, 1, 0)), (2.0, 0.0, 1.0)),
@@ -157,7 +151,7 @@ class PatternModel:
         """
         parameters = np.atleast_2d(np.asarray(parameters, dtype=float))
         patterns = np.empty((len(parameters), self.q.size))
-        _patterns(tuple(self.arrays), parameters, self._extra(extra, len(parameters)), patterns)
+        all_patterns(tuple(self.arrays), parameters, self._extra(extra, len(parameters)), patterns)
         return patterns
 
     def derivatives(self, parameters: np.ndarray, *, extra: float = 0.0) -> np.ndarray:
@@ -165,9 +159,8 @@ class PatternModel:
         parameters = np.asarray(parameters, dtype=float)
         columns = np.arange(len(self.names))
         pattern, slopes = np.empty(self.q.size), np.empty((len(columns), self.q.size))
-        nothing = np.empty((self.n_scales, 0))
         scratch = np.empty((9, self.q.size))
-        evaluate(tuple(self.arrays), parameters, float(extra), columns, nothing, scratch, pattern, slopes)
+        evaluate(tuple(self.arrays), parameters, float(extra), columns, scratch, pattern, slopes)
         return slopes
 
     def units(self, parameters: np.ndarray, *, extra: float = 0.0) -> np.ndarray:
@@ -259,73 +252,3 @@ def _squares(phase: Phase):
         )
     only = (phase.lines.q / (2 * np.pi)) ** 2
     return np.stack([only, 0 * only, 0 * only], axis=1), (0.0, 0.0, 0.0), [1.0, 1.0, 1.0]
-
-
-_jit = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-
-
-@_jit
-def evaluate(arrays, parameters, extra, columns, fixed, scratch, pattern, slopes):
-    """The pattern at `parameters`, and its derivatives by those that have a column (`columns` ≥ 0).
-
-    `fixed` holds the unit patterns of phases and peaks none of whose other parameters has a column; it may be empty.
-    `scratch` has nine rows of n_bins; `pattern` (n_bins,) and `slopes` (n_columns, n_bins) are set.
-    """
-    first, step, starts, squares, strengths, gauss, lorentz, powers, reference, shares, chebyshev = arrays
-    n_phases, n = powers.shape[0], pattern.size
-    pattern[:] = 0.0
-    slopes[:] = 0.0
-    work, unit, moves = scratch[:4], scratch[4], scratch[5:]
-    for p in range(n_phases):
-        base = PER_PHASE * p
-        scale = parameters[base]
-        moving = False
-        for k in range(1, PER_PHASE):
-            moving |= columns[base + k] >= 0
-        if moving or fixed.shape[1] == 0:
-            lines = slice(starts[p], starts[p + 1])
-            add_phase(
-                first, step, squares[lines], strengths[lines], gauss[lines], lorentz[lines], powers[p],
-                parameters[base + A : base + C + 1], reference[p], parameters[base + INVERSE_SIZE], extra, work, unit,
-                moves,
-            )  # fmt: skip
-            for k in range(1, PER_PHASE):
-                if columns[base + k] >= 0 and scale != 0.0:
-                    for i in range(n):
-                        slopes[columns[base + k], i] = scale * moves[k - 1, i]
-        else:
-            unit[:] = fixed[p]
-        for i in range(n):
-            pattern[i] += scale * unit[i]
-        if columns[base] >= 0:
-            slopes[columns[base]] = unit
-    for k in range(shares.size):
-        base = PER_PHASE * n_phases + PER_PEAK * k
-        area = parameters[base]
-        unit[:] = 0.0
-        moves[:3] = 0.0
-        centre, width = parameters[base + Q], parameters[base + FWHM]
-        add_line(unit, moves[0], moves[1], moves[2], first, step, centre, width, shares[k], 1.0)
-        for i in range(n):
-            pattern[i] += area * unit[i]
-        if columns[base] >= 0:
-            slopes[columns[base]] = unit
-        for j in range(1, PER_PEAK):
-            if columns[base + j] >= 0:
-                for i in range(n):
-                    slopes[columns[base + j], i] = area * moves[j - 1, i]
-    base = PER_PHASE * n_phases + PER_PEAK * shares.size
-    for k in range(chebyshev.shape[0]):
-        for i in range(n):
-            pattern[i] += parameters[base + k] * chebyshev[k, i]
-        if columns[base + k] >= 0:
-            slopes[columns[base + k]] = chebyshev[k]
-
-
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, parallel=True)
-def _patterns(arrays, parameters, extra, patterns):
-    nothing = np.empty((0, 0))
-    columns = np.full(parameters.shape[1], -1)
-    for k in numba.prange(parameters.shape[0]):
-        scratch = np.empty((9, patterns.shape[1]))
-        evaluate(arrays, parameters[k], extra[k], columns, nothing, scratch, patterns[k], np.empty((0, 0)))

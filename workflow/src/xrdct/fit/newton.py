@@ -15,8 +15,8 @@ absent.
 import numba
 import numpy as np
 
-from .bounded import bounded_minimum
-from .model import PER_PEAK, PER_PHASE, evaluate
+from .bounded import bounded_minimum, dot
+from .shapes import count_owners, owner, set_shapes
 from .uncertainty import standard_errors
 
 POISSON, GIVEN = 0, 1
@@ -42,7 +42,7 @@ def fit_one(
     Parameters
     ----------
     arrays, columns, fixed, extra
-        As for `model.evaluate`; parameter ``free[j]`` has column j.
+        As for `shapes.set_shapes`; parameter ``free[j]`` has column j, and all scales and coefficients have one.
     pattern, variance
         Shape (n_bins,); bins whose variance is not above 0 are left out; it weighs only if `weights_kind` is `GIVEN`.
     start, low, high
@@ -62,23 +62,26 @@ def fit_one(
         freedom.
     """
     n, m = pattern.size, free.size
-    scratch, model, slopes = np.empty((9, n)), np.empty(n), np.empty((m, n))
-    trial_model, trial_slopes = np.empty(n), np.empty((m, n))
-    weights, step = np.empty(n), np.empty(m)
-    gradient, hessian, damped, work = np.empty(m), np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
+    scratch, shapes, bands = np.empty((9, n)), np.empty((m, n)), np.empty((m, 2), np.int64)
+    model, trial_model, weights = np.empty(n), np.empty(n), np.empty(n)
+    step, gradient, factors = np.empty(m), np.empty(m), np.empty(m)
+    hessian, damped, work = np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
+    scales, linear = scales_of(arrays, columns, m)
     found[:], before = start, np.empty(start.size)
     mean, used = 0.0, 0
     for i in range(n):
         mean += abs(pattern[i]) / n
         used += variance[i] > 0.0
     least = max(LEAST * mean, 1e-30)
-    evaluate(arrays, found, extra, columns, fixed, scratch, model, slopes)
+    set_shapes(arrays, found, extra, columns, columns, fixed, True, scratch, shapes, bands)
+    set_model(shapes, bands, found, free, scales, model)
     damping, state, steps, asked = 1e-2, STOPPED, 0, False
-    n_phases, n_peaks = arrays[7].shape[0], arrays[9].size  # of powers and shares, see `model.Arrays`
     for round_ in range(most):
         steps = round_ + 1
         set_weights(weights, pattern, model, variance, weights_kind, mean, least, round_ == 0)
-        normal_equations(slopes, weights, pattern, model, gradient, hessian)
+        for j in range(m):  # the first step is of scales and background alone
+            factors[j] = 1.0 if scales[j] < 0 else found[scales[j]] if round_ else 0.0
+        normal_equations(shapes, bands, factors, weights, pattern, model, gradient, hessian)
         merit = chi2(weights, pattern, model)
         noise = 1.0 if absolute else max(merit / max(used - m, 1), 1e-30)
         merit += noise * misfit_to_limits(found, low, high, free, knowledge)
@@ -86,8 +89,8 @@ def fit_one(
         before[:] = found
         for _ in range(8):
             promise = bounded_step(
-                hessian, gradient, damping if round_ else 0.0, noise, found, low, high, free, knowledge, round_ == 0,
-                damped, work, step,
+                hessian, gradient, damping if round_ else 0.0, noise, found, low, high, free, knowledge, damped, work,
+                step,
             )  # fmt: skip
             if promise < SETTLED and round_ > 1:
                 state = CONVERGED
@@ -95,7 +98,10 @@ def fit_one(
             for j in range(m):
                 k = free[j]
                 found[k] = min(max(before[k] + step[j], low[k]), high[k])
-            evaluate(arrays, found, extra, columns, fixed, scratch, trial_model, trial_slopes)
+            if round_:
+                shown = columns if steps < most else linear  # nothing is derived any more
+                set_shapes(arrays, found, extra, columns, shown, fixed, False, scratch, shapes, bands)
+            set_model(shapes, bands, found, free, scales, trial_model)
             trial = chi2(weights, pattern, trial_model)
             trial += noise * misfit_to_limits(found, low, high, free, knowledge)
             if trial <= merit * (1 + 1e-12) or round_ == 0:
@@ -106,13 +112,13 @@ def fit_one(
         if state == STOPPED and not accepted:  # no step helps: this is the minimum to rounding
             state = CONVERGED
         if state == CONVERGED:
-            if asked or round_ + 3 > most or not mirror_absent(found, low, high, columns, n_phases, n_peaks):
+            if asked or round_ + 3 > most or not mirror_absent(arrays, found, low, high, columns):
                 break
             asked, state = True, STOPPED
-            evaluate(arrays, found, extra, columns, fixed, scratch, model, slopes)
+            set_shapes(arrays, found, extra, columns, columns, fixed, False, scratch, shapes, bands)
+            set_model(shapes, bands, found, free, scales, model)
             continue
         model, trial_model = trial_model, model
-        slopes, trial_slopes = trial_slopes, slopes
         damping = max(damping * 0.1, 1e-6)
     total = 0.0
     for i in range(n):
@@ -120,6 +126,34 @@ def fit_one(
     rest = chi2(weights, pattern, model)
     freedom = standard_errors(hessian, work, found, low, high, free, knowledge, rest, used, absolute, errors)
     return steps, state, rest, total, freedom
+
+
+@_jit
+def scales_of(arrays, columns, m):
+    """For each free parameter the place of the scale that its shape is multiplied with, −1 if it is one itself.
+
+    Also the columns of scales and background alone.
+    """
+    scales, linear = np.full(m, -1), columns.copy()
+    for p in range(count_owners(arrays)):
+        base, size = owner(arrays, p)
+        for k in range(base + 1, base + size):
+            linear[k] = -1
+            if columns[k] >= 0:
+                scales[columns[k]] = base
+    return scales, linear
+
+
+@_jit
+def set_model(shapes, bands, found, free, scales, model):
+    """The pattern: shapes of units and background, times scales and coefficients."""
+    model[:] = 0.0
+    for j in range(free.size):
+        value = found[free[j]]
+        if scales[j] < 0 and value != 0.0:
+            part, shape = model[bands[j, 0] : bands[j, 1]], shapes[j, bands[j, 0] : bands[j, 1]]
+            for i in range(part.size):
+                part[i] += value * shape[i]
 
 
 @_jit
@@ -137,17 +171,17 @@ def set_weights(weights, pattern, model, variance, kind, mean, least, at_first):
 
 
 @_jit
-def mirror_absent(found, low, high, columns, n_phases, n_peaks):
+def mirror_absent(arrays, found, low, high, columns):
     """Put the cell and size of every phase whose scale is 0 to the other side of their limits; whether there is any.
 
     The pattern stays as it is: where a phase is not seen with one cell it may be with another.
     """
     any_moved = False
-    for p in range(n_phases + n_peaks):
-        base = PER_PHASE * p if p < n_phases else PER_PHASE * n_phases + PER_PEAK * (p - n_phases)
+    for p in range(count_owners(arrays)):
+        base, size = owner(arrays, p)
         if found[base] > 0.0:
             continue
-        for k in range(base + 1, base + (PER_PHASE if p < n_phases else PER_PEAK)):
+        for k in range(base + 1, base + size):
             if columns[k] >= 0:
                 found[k] = low[k] + high[k] - found[k]
                 any_moved = True
@@ -174,36 +208,30 @@ def misfit_to_limits(found, low, high, free, knowledge):
 
 
 @_jit
-def normal_equations(slopes, weights, pattern, model, gradient, hessian):
-    """Jᵀ W (y − m) and Jᵀ W J; columns that are 0 over a stretch, as lines are, cost nothing there."""
-    m, n = slopes.shape
-    first, last = np.empty(m, np.int64), np.empty(m, np.int64)
-    weighted = np.empty(n)
+def normal_equations(shapes, bands, factors, weights, pattern, model, gradient, hessian):
+    """Jᵀ W (y − m) and Jᵀ W J; the rows of Jᵀ are shapes times factors, and reach from bin to bin of their bands."""
+    m, n = shapes.shape
+    weighted, rest = np.empty(n), np.empty(n)
+    for i in range(n):
+        rest[i] = pattern[i] - model[i]
+    hessian[:], gradient[:] = 0.0, 0.0
     for j in range(m):
-        a = 0
-        while a < n and slopes[j, a] == 0.0:
-            a += 1
-        b = n
-        while b > a and slopes[j, b - 1] == 0.0:
-            b -= 1
-        first[j], last[j] = a, b
-    for j in range(m):
-        total = 0.0
-        for i in range(first[j], last[j]):
-            weighted[i] = weights[i] * slopes[j, i]
-            total += weighted[i] * (pattern[i] - model[i])
-        gradient[j] = total
+        low, high = bands[j]
+        if factors[j] == 0.0 or high <= low:
+            continue
+        part, shape, weight = weighted[low:high], shapes[j, low:high], weights[low:high]
+        for i in range(part.size):
+            part[i] = factors[j] * weight[i] * shape[i]
+        gradient[j] = dot(part, rest[low:high])
         for k in range(j + 1):
-            total = 0.0
-            for i in range(max(first[j], first[k]), min(last[j], last[k])):
-                total += weighted[i] * slopes[k, i]
-            hessian[j, k] = hessian[k, j] = total
+            first, last = max(low, bands[k, 0]), min(high, bands[k, 1])
+            if factors[k] != 0.0 and first < last:
+                total = factors[k] * dot(weighted[first:last], shapes[k, first:last])
+                hessian[j, k] = hessian[k, j] = total
 
 
 @_jit
-def bounded_step(
-    hessian, gradient, damping, noise, found, low, high, free, knowledge, only_linear, damped, work, step
-):  # fmt: skip
+def bounded_step(hessian, gradient, damping, noise, found, low, high, free, knowledge, damped, work, step):
     """The step to the minimum of the quadratic model within the limits; returns what it promises to take off χ².
 
     The damping is relative to the width of the limits, so that it holds back only what the data say nothing about.
@@ -213,7 +241,7 @@ def bounded_step(
     for j in range(m):
         k = free[j]
         lowest[j], highest[j] = low[k] - found[k], high[k] - found[k]
-        fixed[j] = hessian[j, j] <= 0.0 or (only_linear and knowledge[j] > 0.0)
+        fixed[j] = hessian[j, j] <= 0.0
         damped[j], pull[j] = hessian[j], gradient[j]
         if knowledge[j] > 0.0:
             damped[j, j] += (noise + damping) * knowledge[j]
@@ -221,9 +249,7 @@ def bounded_step(
     bounded_minimum(damped, pull, lowest, highest, fixed, step, work)
     promise = 0.0
     for j in range(m):
-        curved = noise * knowledge[j] * step[j]
-        for i in range(m):
-            curved += hessian[j, i] * step[i]
+        curved = noise * knowledge[j] * step[j] + dot(hessian[j], step)
         promise += step[j] * (2.0 * pull[j] - curved)
     return promise
 

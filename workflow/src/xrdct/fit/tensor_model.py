@@ -1,7 +1,7 @@
 """Patterns of a phase set and their derivatives, many at a time, as PyTorch tensors on any device.
 
-The formulas of `lines` and `model.evaluate` in another order. Which bins a line may reach is known beforehand, whatever
-the cells within their limits, so that of every line these bins alone are computed. Lines of a phase that share bins are
+The formulas of `lines` and `shapes` in another order. Which bins a line may reach is known beforehand, whatever the
+cells within their limits, so that of every line these bins alone are computed. Lines of a phase that share bins are
 added one after another, and no sum has two writers: a GPU gives the same bits every time.
 """
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from .lines import GAUSS_AREA, GAUSS_REACH, LN2, LORENTZ_AREA, REACH, SCHERRER, voigt
-from .model import AREA, FWHM, INVERSE_SIZE, PER_PEAK, PER_PHASE, A, Arrays, Q
+from .model import Arrays
+from .shapes import AREA, FWHM, INVERSE_SIZE, PER_PEAK, PER_PHASE, A, Q
 
 voigt = voigt.py_func  # its arithmetic is that of tensors too
 
 
 class TensorModel:
-    """What `model.evaluate` computes, for many patterns.
+    """What `shapes.evaluate` computes, for many patterns.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class TensorModel:
     columns
         Column of each parameter in the derivatives, −1: none, shape (n_parameters,).
     fixed
-        As for `model.evaluate`.
+        As for `shapes.evaluate`.
     low, high
         What no parameter leaves, shape (n_parameters,).
     widest
@@ -98,10 +99,8 @@ class TensorModel:
         q2 = (self._squares / cells**2).sum(dim=2)
         q = torch.sqrt(q2)
         wide = torch.sqrt(self._gauss**2 + (extra[:, None] * q) ** 2)
-        fwhm, share = voigt(wide, broad)
-        tiny = 1e-4 * fwhm
-        fwhm2, share2 = voigt(wide, broad + tiny)
-        by_fwhm, by_share = (fwhm2 - fwhm) / tiny * SCHERRER, (share2 - share) / tiny * SCHERRER
+        fwhm, share, by_fwhm, by_share = voigt(wide, broad)
+        by_fwhm, by_share = SCHERRER * by_fwhm, SCHERRER * by_share
         moved = -self._squares / (cells**3 * q[..., None])  # dq by the edge
         changed = -2 * self._line_powers / cells - 2 * moved / q[..., None]  # d ln(area) by the edge
         on_bins = self._strengths / (volume**2 * q2), q, fwhm, share
@@ -145,7 +144,7 @@ class TensorModel:
         base = PER_PHASE * moving[phase]
         edges = [np.stack([limit[base + A + k] for k in range(3)], axis=1) for limit in (high, low)]
         near, far = (np.sqrt((arrays.squares[lines] / edge**2).sum(axis=1)) for edge in edges)
-        wide, _ = voigt(
+        wide, *_ = voigt(
             np.sqrt(arrays.gauss[lines] ** 2 + (widest * far) ** 2),
             arrays.lorentz[lines] + SCHERRER * high[base + INVERSE_SIZE],
         )
@@ -176,7 +175,7 @@ class TensorModel:
 
 
 def _line(q, area, centre, fwhm, share):
-    """A pseudo-Voigt of `area` and its derivatives by centre, FWHM and Lorentzian share, as `lines.add_line`."""
+    """A pseudo-Voigt of `area` and its derivatives by centre, FWHM and Lorentzian share, as `lines.set_line`."""
     per = 1 / fwhm
     x = (q - centre) * per
     x2 = x * x

@@ -6,8 +6,8 @@ helps go on to their next round, others try a shorter one in the next turn.
 
 import torch
 
-from .model import PER_PEAK, PER_PHASE
 from .newton import CONVERGED, GIVEN, LEAST, SETTLED, STOPPED
+from .shapes import PER_PEAK, PER_PHASE
 from .tensor_bounded import bounded_minimum
 from .tensor_model import TensorModel
 

@@ -49,7 +49,7 @@ def standard_errors(hessian, work, found, low, high, free, knowledge, rest, used
 def invert(hessian, noise, knowledge, places, work, diagonal):
     """Set the diagonal of the inverse of H / noise + knowledge, of these rows; False if it is not positive definite."""
     count = places.size
-    root, column = np.empty(count), np.empty(count)
+    root, row = np.empty(count), np.empty(count)
     for a in range(count):
         j = places[a]
         root[a] = np.sqrt(hessian[j, j] / noise + knowledge[j])
@@ -59,14 +59,16 @@ def invert(hessian, noise, knowledge, places, work, diagonal):
     if not cholesky(work, count):
         return False
     diagonal[:] = 0.0
-    for c in range(count):  # rows of the inverse of the factor: their squares add up to the inverse's diagonal
-        for a in range(c, count):
-            value = 1.0 if a == c else 0.0
-            for b in range(c, a):
-                value -= work[a, b] * column[b]
-            column[a] = value / work[a, a]
-        for a in range(c, count):
-            diagonal[c] += column[a] ** 2
+    for a in range(count):  # rows of the inverse of the factor, in place: their squares add up to the diagonal
+        row[:a] = 0.0
+        for b in range(a):
+            for c in range(b + 1):
+                row[c] -= work[a, b] * work[b, c]
+        work[a, a] = 1.0 / work[a, a]
+        diagonal[a] += work[a, a] ** 2
+        for c in range(a):
+            work[a, c] = row[c] * work[a, a]
+            diagonal[c] += work[a, c] ** 2
     for a in range(count):
         diagonal[a] /= root[a] ** 2
     return True
