@@ -332,8 +332,11 @@ class TestRefine:
         place, member = chain.model.place("NCA", "c"), refined[0].unknowns.member[:, -1]
         difference = (refined[0].values - refined[1].values)[member, place]
         assert all(found.solution.converged for found in refined)
-        # A step that would take off a share of 1e-4 of χ² is not made: about a tenth of a standard error.
-        assert np.abs(difference).max() < 0.3 * np.median(refined[0].errors[member, place])
+        error = np.median(refined[0].errors[member, place])
+        # A step that would take off a share of 1e-4 of χ² is not made. That is 1 here, one standard error in one
+        # direction among all: a tenth of one in most voxels, more in a few.
+        assert np.sqrt(np.mean(difference**2)) < 0.15 * error
+        assert np.abs(difference).max() < 0.6 * error
         assert refined[0].solution.chi2 == pytest.approx(refined[1].solution.chi2, rel=5e-4)
 
     def test_it_says_how_good_it_is(self, refined):
