@@ -107,6 +107,15 @@ def test_fits_with_a_variance_are_those_of_numba_also_where_every_pattern_has_it
         assert_same(fit_patterns(nca, counts, level=level, engine="torch", **options), expected)
 
 
+def test_fits_that_end_where_a_step_promises_little_are_those_of_numba(nca):
+    truth, counts = drawn(nca, 40, 500.0, np.random.default_rng(4))
+    options = {"start": truth, "search": False, "enough": 10.0}
+    for most in (3, 15):
+        expected = fit_patterns(nca, counts, most=most, engine="numba", **options)
+        assert expected.converged.any()
+        assert_same(fit_patterns(nca, counts, most=most, engine="torch", **options), expected)
+
+
 def test_a_pattern_without_anything_does_not_stop_the_others(nca):
     patterns = np.stack([np.zeros(nca.q.size), np.full(nca.q.size, -5.0), np.full(nca.q.size, 7.0)])
     found = fit_patterns(nca, patterns, engine="torch")

@@ -33,6 +33,7 @@ class Task(NamedTuple):
     fixed: np.ndarray
     weights_kind: int
     most: int
+    enough: float
     absolute: bool
 
 
@@ -58,8 +59,8 @@ class NumbaEngine:
         found, errors, summary = np.empty(starts.shape), np.empty((n, task.places.size)), np.empty((n, 5))
         fit_all(
             tuple(task.model.arrays), patterns, variances, task.weights_kind, starts, task.model.low, task.model.high,
-            task.columns, task.places, task.knowledge, task.fixed, extra, task.most, task.absolute, found, errors,
-            summary,
+            task.columns, task.places, task.knowledge, task.fixed, extra, task.most, task.enough, task.absolute, found,
+            errors, summary,
         )  # fmt: skip
         return found, errors, summary
 
@@ -148,6 +149,7 @@ class TensorEngine:
             n_scales=(len(model.phases.phases), len(model.phases.peaks)),
             weights_kind=task.weights_kind,
             most=task.most,
+            enough=task.enough,
             absolute=task.absolute,
         )
 

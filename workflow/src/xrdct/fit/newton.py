@@ -35,7 +35,7 @@ _jit = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 @_jit
 def fit_one(
     arrays, pattern, variance, weights_kind, start, low, high, columns, free, knowledge, fixed, extra, most,
-    absolute, found, errors,
+    enough, absolute, found, errors,
 ):  # fmt: skip
     """Fit one pattern; `found` (n_parameters,) and `errors` (n_free,) are set.
 
@@ -52,6 +52,8 @@ def fit_one(
         shape (n_free,).
     most
         Steps at most.
+    enough
+        A step, from the second of all parameters on, that promises to lower χ² by less than this is the last one.
     absolute
         Whether weights are those of the noise; if not, χ² per degree of freedom makes them so.
 
@@ -87,7 +89,7 @@ def fit_one(
         merit += noise * misfit_to_limits(found, low, high, free, knowledge)
         accepted = False
         before[:] = found
-        for _ in range(8):
+        for tries in range(8):
             promise = bounded_step(
                 hessian, gradient, damping if round_ else 0.0, noise, found, low, high, free, knowledge, damped, work,
                 step,
@@ -98,8 +100,10 @@ def fit_one(
             for j in range(m):
                 k = free[j]
                 found[k] = min(max(before[k] + step[j], low[k]), high[k])
+            done = promise < enough and round_ > 1 and tries == 0
+            last = done or steps == most
             if round_:
-                shown = columns if steps < most else linear  # nothing is derived any more
+                shown = linear if last else columns  # nothing is derived any more after the last step
                 set_shapes(arrays, found, extra, columns, shown, fixed, False, scratch, shapes, bands)
             set_model(shapes, bands, found, free, scales, trial_model)
             trial = chi2(weights, pattern, trial_model)
@@ -119,6 +123,9 @@ def fit_one(
             set_model(shapes, bands, found, free, scales, model)
             continue
         model, trial_model = trial_model, model
+        if last:
+            state = CONVERGED if done else STOPPED
+            break
         damping = max(damping * 0.1, 1e-6)
     total = 0.0
     for i in range(n):
@@ -257,13 +264,13 @@ def bounded_step(hessian, gradient, damping, noise, found, low, high, free, know
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, parallel=True)
 def fit_all(
     arrays, patterns, variances, weights_kind, starts, low, high, columns, free, knowledge, fixed, extra, most,
-    absolute, found, errors, summary,
+    enough, absolute, found, errors, summary,
 ):  # fmt: skip
     """`fit_one` for every pattern; `summary` (n_patterns, 5) takes what it returns."""
     for k in numba.prange(patterns.shape[0]):
         variance = variances[k] if variances.shape[0] > 1 else variances[0]
         steps, state, rest, total, freedom = fit_one(
             arrays, patterns[k], variance, weights_kind, starts[k], low, high, columns, free, knowledge, fixed,
-            extra[k], most, absolute, found[k], errors[k],
+            extra[k], most, enough, absolute, found[k], errors[k],
         )  # fmt: skip
         summary[k, 0], summary[k, 1], summary[k, 2], summary[k, 3], summary[k, 4] = steps, state, rest, total, freedom

@@ -52,6 +52,7 @@ def fit_patterns(
     search: bool = True,
     extra: np.ndarray | float = 0.0,
     most: int = 50,
+    enough: float = 0.0,
     engine: str = "auto",
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> FitResult:
@@ -75,6 +76,9 @@ def fit_patterns(
         See `PatternModel.patterns`.
     most
         Steps after which a pattern is given up.
+    enough
+        A step, from the second of all parameters on, that promises to lower χ² by less than this is the last one. 0:
+        steps are taken until none promises anything.
     engine
         'numba', 'torch', or 'auto': a GPU where there is one and the patterns are many (`engine.choose_engine`).
     progress
@@ -105,6 +109,7 @@ def fit_patterns(
         fixed=model.units(start, extra=extra[0]) if shared else np.empty((0, 0)),
         weights_kind=POISSON if variance is None else GIVEN,
         most=most,
+        enough=enough,
         absolute=absolute,
     )
     machine = choose_engine(engine, n)

@@ -33,9 +33,10 @@ class TensorFit:
     """
 
     def __init__(
-        self, model: TensorModel, *, low, high, free, knowledge, columns, n_scales, weights_kind, most, absolute
-    ):
-        self.model, self.free, self.knowledge, self.most = model, free, knowledge, most
+        self, model: TensorModel, *, low, high, free, knowledge, columns, n_scales, weights_kind, most, enough,
+        absolute,
+    ):  # fmt: skip
+        self.model, self.free, self.knowledge, self.most, self.enough = model, free, knowledge, most, enough
         self.low, self.high = low, high
         self._low, self._high, self._middle = low[free], high[free], 0.5 * (low[free] + high[free])
         self._middle = torch.where(knowledge > 0, self._middle, 0.0)
@@ -60,7 +61,7 @@ class TensorFit:
         n, m = len(patterns), len(self.free)
         self.found, self.rounds = torch.empty_like(starts), torch.zeros(n, dtype=torch.long, device=patterns.device)
         self.tries, self.damping = torch.zeros_like(self.rounds), patterns.new_full((n,), 1e-2)
-        self.settled, self.asked = (torch.zeros_like(self.rounds, dtype=torch.bool) for _ in range(2))
+        self.settled, self.asked, self.done = (torch.zeros_like(self.rounds, dtype=torch.bool) for _ in range(3))
         self.state = torch.full_like(self.rounds, STOPPED)
         self.fitted, self.weights = torch.empty_like(patterns), torch.empty_like(patterns)
         self.gradient, self.hessian = patterns.new_empty((n, m)), patterns.new_empty((n, m, m))
@@ -85,7 +86,7 @@ class TensorFit:
         mirrored, where = self._mirrored(settled)
         self.state[settled] = CONVERGED
         self.state[mirrored] = STOPPED
-        stepping, step = stepping[~ends], step[~ends]
+        stepping, step, promise = stepping[~ends], step[~ends], promise[~ends]
         trial = self.found[stepping]
         trial[:, self.free] = torch.clamp(trial[:, self.free] + step, self._low, self._high)
         rows, places = torch.cat([mirrored, stepping]), torch.cat([where, trial])
@@ -94,6 +95,9 @@ class TensorFit:
         merit += self.noise[rows] * self._misfit_to_limits(places)
         again = torch.arange(len(rows), device=rows.device) < len(mirrored)
         better = again | (merit <= self.merit[rows] * (1 + 1e-12)) | (self.rounds[rows] == 0)
+        last = (promise < self.enough) & (self.rounds[stepping] > 1) & (self.tries[stepping] == 0)
+        last = stepping[last & better[len(mirrored) :]]
+        self.done[last], self.state[last] = True, CONVERGED
         worse = rows[~better]
         self.damping[worse] *= 10
         self.tries[worse] += 1
@@ -102,14 +106,18 @@ class TensorFit:
         self.damping[eased] = torch.clamp(0.1 * self.damping[eased], min=1e-6)
         self._keep(*(_some(values, better) for values in (rows, places, model, slopes)))
         self.settled[mirrored], self.asked[mirrored] = False, True
-        return rows[self.rounds[rows] < self.most]
+        return rows[self._going(rows)]
+
+    def _going(self, rows):
+        """Which of the patterns have a further round."""
+        return (self.rounds[rows] < self.most) & ~self.done[rows]
 
     def _keep(self, rows, places, model, slopes, *, at_first=False):
         """Take over parameters with their pattern, and begin a new round from there if there is to be one."""
         self.found[rows], self.fitted[rows], self.tries[rows] = places, model, 0
         if not at_first:
-            self.rounds[rows] += 1
-        going = self.rounds[rows] < self.most
+            self.rounds[rows] += (~self.done[rows]).long()
+        going = self._going(rows)
         rows, model, slopes = (_some(values, going) for values in (rows, model, slopes))
         patterns = self._patterns[rows]
         weights = self._weights(rows, patterns, model, at_first)

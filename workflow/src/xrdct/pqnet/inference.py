@@ -205,7 +205,7 @@ def _noise_factor(ensemble, model, volume, mask, variance):
     # Where noise is stronger than the pattern the root hides some of it: this is a first guess.
     factor = float(np.median(ensemble.components.scores(patterns, given)))
     noise = _Noise(variance, factor, ensemble.scaling)
-    fitted = noise.refine(model, patterns, noise.predict(ensemble, patterns).values, more=0)
+    fitted = noise.refine(model, patterns, noise.predict(ensemble, patterns).values)
     return factor * float(np.median(fitted.chi2))
 
 

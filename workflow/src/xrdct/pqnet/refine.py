@@ -2,35 +2,41 @@
 
 The networks put the cells within a line's width of the truth; from there Fisher scoring needs two steps to the maximum
 of the likelihood, and its standard errors need hardly any calibration (`Ensemble.calibrated_steps`: weak phases do).
-What the networks do not answer starts where every fit does; scales and background are solved for before the first step.
-Where two steps leave more than noise, the start was too far off, or the pattern is strange: there the fit goes on.
+What the networks do not answer starts where every fit does, after a search of cells that may be more than a line's
+width away; scales and background are solved for before the first step. Where the second step still promises much, as
+after a short training, with many phases or many counts, further ones follow until one does not.
 """
-
-from dataclasses import fields
 
 import numpy as np
 from scipy.ndimage import convolve1d
 
+from ..fit.engine import choose_engine
 from ..fit.model import PatternModel
 from ..fit.newton import LEAST
 from ..fit.solve import FitResult, fit_patterns
+from ..fit.start import search_cells
 from .scaling import Scaling
 
-STEPS, MORE = 2, 10
-"""Steps of all parameters, and how many more there are where they leave too much."""
-TOO_MUCH = 3.0
-"""Standard deviations of χ² above what noise leaves."""
+ENOUGH = 10.0
+"""A step that promises to lower χ² by less is the last one: it moves each of some 30 parameters by half its error, and
+leaves a tenth of that. With 1 instead, no error became smaller, and every pattern took half as long again."""
+MOST = 15
+"""Steps of all parameters at most."""
 SURE = 3.0
 """Standard errors by which a scale must stand above 0 for its phase to be there."""
 
 
-def start_from(model: PatternModel, targets: tuple[tuple[str, str], ...], answers: np.ndarray) -> np.ndarray:
+def start_from(
+    model: PatternModel, patterns: np.ndarray, targets: tuple[tuple[str, str], ...], answers: np.ndarray
+) -> np.ndarray:
     """Parameters to begin with, shape (n_patterns, n_parameters), from answers of shape (n_patterns, n_targets)."""
-    start = np.repeat(model.start[None], len(answers), axis=0)
-    for column, (owner, name) in enumerate(targets):
-        if name != "scale":
-            place = model.place(owner, name)
-            start[:, place] = np.clip(answers[:, column], model.low[place], model.high[place])
+    cells = [(column, model.place(*target)) for column, target in enumerate(targets) if target[1] != "scale"]
+    unanswered = model.free(level="full")
+    unanswered[[place for _, place in cells]] = False
+    best = choose_engine("auto", len(patterns)).best_templates
+    start = search_cells(model, patterns, model.start, unanswered, best=best)
+    for column, place in cells:
+        start[:, place] = np.clip(answers[:, column], model.low[place], model.high[place])
     return start
 
 
@@ -42,8 +48,7 @@ def refine(
     *,
     variance: np.ndarray | None = None,
     extra: np.ndarray | float = 0.0,
-    steps: int = STEPS,
-    more: int = MORE,
+    most: int = MOST,
 ) -> FitResult:
     """Fit from the networks' answers; weights are those of the noise.
 
@@ -55,25 +60,14 @@ def refine(
         Owner and parameter of each column, and the columns, shape (n_patterns, n_targets).
     variance, extra
         As for `fit_patterns`.
-    steps, more
-        Steps of all parameters, and further ones where χ² is still too large.
+    most
+        Steps of all parameters at most.
     """
-    extra = np.broadcast_to(np.asarray(extra, dtype=float), len(patterns))
-    start = start_from(model, targets, answers)
-    options = {"level": "full", "search": False}
-    # The fit's own first step is of scales and background alone.
-    found = fit_patterns(model, patterns, start=start, variance=variance, extra=extra, most=1 + steps, **options)
-    freedom = model.q.size - int(model.free(level="full").sum())
-    left = np.flatnonzero(found.chi2 > 1 + TOO_MUCH * np.sqrt(2 / freedom))
-    if not more or not left.size:
-        return found
-    again = fit_patterns(
-        model, patterns[left], start=found.parameters[left], extra=extra[left], most=1 + more,
-        variance=variance if np.ndim(variance) < 2 else variance[left], **options,
+    return fit_patterns(
+        model, patterns, start=start_from(model, patterns, targets, answers), level="full", search=False,
+        variance=variance, extra=extra, enough=ENOUGH,
+        most=1 + most,  # the fit's own first step is of scales and background alone
     )  # fmt: skip
-    for item in fields(FitResult):
-        getattr(found, item.name)[left] = getattr(again, item.name)
-    return found
 
 
 def held_at_limit(model: PatternModel, scaling: Scaling, refined: FitResult) -> np.ndarray:
