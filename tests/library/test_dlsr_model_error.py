@@ -111,15 +111,25 @@ def test_a_user_is_told_what_chi2_does_not_say(work, found):
     assert "phase missing" in doubts(replace(found[0], model_error=unlisted), q)[0]
 
 
-def test_errors_are_not_looked_for_again_by_a_search_that_goes_on(work, found, tmp_path, monkeypatch):
+def test_a_search_for_errors_goes_on_where_it_was_stopped(work, found, tmp_path, monkeypatch):
     chain, used, disturbed, start, _ = work
     kept = Checkpoint(tmp_path / "c.npz", "this work")
     options = OPTIONS | {"model_error": True, "checkpoint": kept}
-    first = refine(chain, disturbed, np.maximum(used, 1), start, **options)
-    kept.path.unlink()  # a job that was killed before its first step
+
+    def stop(*arguments, **more):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:  # a job that was killed after its search by counts
+        patched.setattr("xrdct.dlsr.model_error.relative_errors", stop)
+        with pytest.raises(KeyboardInterrupt):
+            refine(chain, disturbed, np.maximum(used, 1), start, **options)
+    assert kept.part("model-error").load()[1]["steps"] > 0
+    again = refine(chain, disturbed, np.maximum(used, 1), start, **options)
+    np.testing.assert_array_equal(again.values, found[0].values)
+    kept.path.unlink()  # and one that was killed before the first step with the errors
     monkeypatch.setattr("xrdct.dlsr.model_error.minimise", None)
     again = refine(chain, disturbed, np.maximum(used, 1), start, **options)
-    np.testing.assert_array_equal(again.model_error, first.model_error)
-    np.testing.assert_array_equal(again.values, first.values)
+    np.testing.assert_array_equal(again.model_error, found[0].model_error)
+    np.testing.assert_array_equal(again.values, found[0].values)
     kept.remove()
     assert list(tmp_path.iterdir()) == []

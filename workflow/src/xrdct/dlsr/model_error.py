@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .kept import Checkpoint
+from .kept import Checkpoint, keeper
 from .newton import Problem, minimise
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def allow_model_error(
     progress
         Wraps the steps.
     checkpoint
-        Where the result is kept, and taken up again.
+        Where steps and result are kept, and taken up again.
 
     Returns
     -------
@@ -69,11 +69,15 @@ def allow_model_error(
         return replace(problem, weights=np.where(good, 1 / total, 0).astype(np.float32))
 
     part = checkpoint.part("model-error") if checkpoint else None
-    stored = part.load() if part else None
+    stored, done = part.load() if part else None, 0
     if stored is not None and stored[0].shape == vector.shape:
-        errors = np.array(stored[1]["errors"])
-        return weighed(errors), errors, stored[0]
-    vector = minimise(problem, vector, most=most, settled=ENOUGH, progress=progress).vector
+        vector, facts = stored
+        if "errors" in facts:
+            errors = np.array(facts["errors"])
+            return weighed(errors), errors, vector
+        done = facts["steps"]
+    keep = keeper(part, {}) if part else None
+    vector = minimise(problem, vector, most=most, settled=ENOUGH, done=done, keep=keep, progress=progress).vector
     freedom = 1 - vector.size / np.count_nonzero(good)
     errors = relative_errors(problem.misfit(vector)[2], variance, expected, good, freedom=freedom)
     log.info(
