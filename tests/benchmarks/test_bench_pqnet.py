@@ -9,7 +9,7 @@ from xrdct.pqnet.training import Schedule
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TOY = pqnet_presets.Budget(patterns=1024, epochs=1, held_out=1000, tests=60, fitted=20, most=2)
+TOY = pqnet_presets.Budget(patterns=1024, epochs=1, kinds=1, held_out=1000, tests=60, fitted=20, most=2)
 
 
 def by_name(marks):

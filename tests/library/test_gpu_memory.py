@@ -176,7 +176,7 @@ def test_patterns_are_answered_in_smaller_batches(monkeypatch):
     gpu, network = Limited(100), Sum(5, 2)
     monkeypatch.setattr(ensemble, "BATCH", 300)
     patterns = np.random.default_rng(0).random((1000, 5), dtype=np.float32)
-    found = ensemble._run(network, Plain(), patterns, np.ones(1000))
+    found = ensemble._run((network,), Plain(), patterns, np.ones(1000))[0]
     assert gpu.seen[:3] == [300, 150, 75]
     expected = patterns @ network.weight.detach().numpy().T + network.bias.detach().numpy()
     np.testing.assert_allclose(found[..., 0], expected, rtol=1e-5, atol=1e-6)  # float32 sums that nearly cancel

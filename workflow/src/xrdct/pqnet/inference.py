@@ -9,13 +9,14 @@ from ..fit.maps import VoxelFit, bright_voxels
 from ..fit.model import PatternModel
 from ..fit.solve import FitResult, fit_patterns
 from .ensemble import Ensemble, Prediction
+from .population import narrowed, with_limits_of
 from .refine import held_at_limit, largest_residual, refine
 from .scaling import Scaling
 
 ROWS = 64
 """Rows of voxels held in memory: the chunk of a volume's store."""
 SAMPLED = 4000
-"""Voxels, at most, that the noise is found from."""
+"""Voxels, roughly at most, that the noise is found from, and what all voxels have in common."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def predict_volume(
 ) -> VolumePrediction:
     """Ask the networks about every voxel that is bright enough, and take two steps of the fit from there.
 
+    What the networks do not answer, the steps know from the scan as a whole: see `population`.
+
     Parameters
     ----------
     volume
@@ -84,7 +87,8 @@ def predict_volume(
     blocks = [slice(first, first + ROWS) for first in range(0, mask.shape[0], ROWS)]
     blocks = [rows for rows in blocks if mask[rows].any()]
     variance = None if variance is None else np.asarray(variance, dtype=float)[model.inside]
-    noise = _Noise(variance, _noise_factor(ensemble, model, volume, mask, variance), ensemble.scaling)
+    chosen, sample = _sample(model, volume, mask)
+    noise = _Noise(variance, _noise_factor(ensemble, model, sample, variance), ensemble.scaling)
     total, predictions = np.zeros(model.q.size), []
     for rows in progress(blocks):
         patterns = _patterns(model, volume, mask, rows)
@@ -94,11 +98,14 @@ def predict_volume(
     width = np.zeros(mask.sum())
     if widen is not None:
         width = widen(_amount(model, ensemble.scaling, prediction, mask))[mask]
+    some = noise.refine(model, sample, prediction.values[chosen], extra=width[chosen])
+    here = narrowed(model, _with_noise_of_residuals(some, noise.factor)[0], ensemble.scaling.targets)
     refined, local, done = [], [], 0
     for rows in progress(blocks):
         patterns = _patterns(model, volume, mask, rows)
         own = slice(done, done + len(patterns))
-        refined.append(noise.refine(model, patterns, prediction.values[own], extra=width[own]))
+        found = noise.refine(here, patterns, prediction.values[own], extra=width[own])
+        refined.append(with_limits_of(model, found))
         local.append(noise.largest_residual(model, patterns, refined[-1], extra=width[own]))
         done = own.stop
     voxels, factor = _with_noise_of_residuals(_joined(FitResult, refined), noise.factor)
@@ -190,17 +197,22 @@ def _patterns(model, volume, mask, rows):
     return np.asarray(volume[rows])[mask[rows]][:, model.inside]
 
 
-def _noise_factor(ensemble, model, volume, mask, variance):
-    """From voxels spread evenly over the mask: first by principal components, then by what the two steps leave.
-
-    The median over voxels: a few strange ones do not count. What all of them have that no library has counts as noise,
-    and error bars grow with it.
-    """
+def _sample(model, volume, mask):
+    """Voxels spread evenly over the mask: which of those in it, shape (n_voxels,) bool, and their patterns."""
     every = max(1, int(mask.sum()) // SAMPLED)
     chosen = np.zeros(mask.shape, dtype=bool)
     chosen[tuple(index[::every] for index in np.nonzero(mask))] = True
     blocks = [slice(first, first + ROWS) for first in range(0, mask.shape[0], ROWS)]
     patterns = np.concatenate([_patterns(model, volume, chosen, rows) for rows in blocks if chosen[rows].any()])
+    return chosen[mask], patterns
+
+
+def _noise_factor(ensemble, model, patterns, variance):
+    """From some voxels: first by principal components, then by what the two steps leave.
+
+    The median over voxels: a few strange ones do not count. What all of them have that no library has counts as noise,
+    and error bars grow with it.
+    """
     given = np.maximum(patterns, 0) if variance is None else variance
     # Where noise is stronger than the pattern the root hides some of it: this is a first guess.
     factor = float(np.median(ensemble.components.scores(patterns, given)))
