@@ -54,6 +54,8 @@ TWIN = {
     "artefacts": THICK["artefacts"] | {"parallax": {"strength": 0}},
 }
 """What differs from the full-size cell."""
+SHARP = REPEATED | {"iterations": 10}
+"""Enough without parallax: more only follow the noise (tried on the frames of another run)."""
 BY_NETWORKS = "PQ-Net + 2 steps"
 ANODE = ("graphite", "LiC30plus", "LiC30", "LiC18", "LiC12", "LiC6")
 """From empty to full."""
@@ -107,7 +109,7 @@ def run(folder: Path, more: dict) -> None:
     phases = read_preset("nca-13").model_copy(update={"name": "nca-13-to-3.36", "q_max": 3.36, "background_degree": 5})
     chosen = {
         "fit": {"phase_set": phases.model_dump(mode="json"), "parallax": False},
-        "reconstruct": REPEATED,
+        "reconstruct": SHARP,
         "absorption": CONFIG["absorption"] | {"factor": "transmission"},
         "beamtime": {
             "apply": True,
