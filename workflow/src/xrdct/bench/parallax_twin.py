@@ -39,7 +39,7 @@ TWIN = WITHOUT | {"artefacts": {name: value for name, value in WITHOUT["artefact
 SMOOTH = 0.3
 """Weight of the prior, given: looking for it by hold-out takes three times as long."""
 STEPS = 4
-"""Of each of the two searches at most: the next one changes no mean by a tenth of its goal, and takes a minute."""
+"""Of each of the two searches at most, for each takes a minute; whether they settled is reported."""
 GOALS = {"a": 0.001, "c": 0.002}
 """Å, of a region's mean."""
 N_ANGLES = 30
