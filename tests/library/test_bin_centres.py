@@ -9,53 +9,71 @@ from xrdct.bin_centres import at_centres, centring_weights, mean_of_bins
 from xrdct.errors import GeometryError
 from xrdct.integration import Integrator
 
-Q = np.linspace(1.0, 2.0, 11)
+N = 11
+"""Bins, of width 1; the centre of bin k is k."""
 STRIP = (40, 600)
 AXIS = {"q_min": 0.8, "q_max": 2.2, "n_bins": 167}
 SIGMA = 0.013
 """1/Å: rings of 3.6 bins full width, as those of an 18650 cell."""
 
 
-def drawn_within_bins(seed=0):
-    return Q + np.random.default_rng(seed).uniform(-0.04, 0.04, Q.size)
+def pixels_of_bins(seed=0):
+    """Five pixels anywhere in each bin, shape (n_bins, 5): their distances from its centre."""
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, (N, 5))
+
+
+def weights_of(distance):
+    return centring_weights(distance.mean(axis=1), (distance**2).mean(axis=1))
+
+
+def shown(degree, distance):
+    """What bins show of x to some power: its mean over their pixels."""
+    return ((np.arange(N)[:, None] + distance) ** degree).mean(axis=1)
+
+
+def of_whole_bins(degree):
+    """Its mean over the whole bins, by its integral."""
+    edges = np.arange(N + 1) - 0.5
+    return np.diff(edges ** (degree + 1.0)) / (degree + 1)
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2])
-def test_a_parabola_is_read_at_the_centres_of_the_bins(degree):
-    where = drawn_within_bins()
-    moved = at_centres(where**degree, centring_weights(where, Q))
+def test_of_a_parabola_bins_show_their_mean_wherever_their_pixels_lie(degree):
+    distance = pixels_of_bins()
+    moved = at_centres(shown(degree, distance), weights_of(distance))
     # Inside; at the ends a straight line is what two bins allow.
-    np.testing.assert_allclose(moved[1:-1], Q[1:-1] ** degree, rtol=1e-12)
+    np.testing.assert_allclose(moved[1:-1], of_whole_bins(degree)[1:-1], rtol=1e-10)
     if degree < 2:
-        np.testing.assert_allclose(moved, Q**degree, rtol=1e-12)
+        np.testing.assert_allclose(moved, of_whole_bins(degree), rtol=1e-10, atol=1e-10)
 
 
-def test_bins_that_are_centred_stay_to_the_bit():
-    values = np.random.default_rng(1).normal(size=(3, Q.size)).astype(np.float32)
-    np.testing.assert_array_equal(at_centres(values, centring_weights(Q, Q)), values)
+def test_bins_that_are_filled_evenly_stay():
+    values = np.random.default_rng(1).normal(size=(3, N)).astype(np.float32)
+    moved = at_centres(values, centring_weights(np.zeros(N), np.full(N, 1 / 12)))
+    np.testing.assert_allclose(moved, values, rtol=1e-12)
 
 
 def test_beside_a_bin_without_pixels_a_straight_line_does():
-    where = drawn_within_bins()
-    where[4] = np.nan
-    moved = at_centres(np.where(np.isfinite(where), 2 * where - 1, np.nan), centring_weights(where, Q))
-    there = np.isfinite(where)
-    np.testing.assert_allclose(moved[there], 2 * Q[there] - 1, rtol=1e-12)
+    distance = pixels_of_bins()
+    distance[4] = np.nan
+    moved = at_centres(2 * shown(1, distance) - 1, weights_of(distance))
+    there = np.arange(N) != 4
+    np.testing.assert_allclose(moved[there], 2 * np.arange(N)[there] - 1, rtol=1e-10)
     assert np.isnan(moved[4])
 
 
 def test_a_bin_between_bins_without_pixels_stays():
-    where = np.full(Q.size, np.nan)
-    where[5] = Q[5] + 0.03
-    np.testing.assert_array_equal(centring_weights(where, Q), np.repeat([[0.0], [1.0], [0.0]], Q.size, axis=1))
+    alone = np.full(N, np.nan)
+    alone[5] = 0.3
+    np.testing.assert_array_equal(centring_weights(alone, alone**2), np.repeat([[0.0], [1.0], [0.0]], N, axis=1))
 
 
 def test_a_bin_that_one_frame_lost_takes_no_neighbour_with_it():
-    where, values = drawn_within_bins(), np.ones((2, Q.size))
+    values = np.ones((2, N))
     values[1, 6] = np.nan
-    moved = at_centres(values, centring_weights(where, Q))
+    moved = at_centres(values, weights_of(pixels_of_bins()))
     assert np.isnan(moved[1, 6])
-    np.testing.assert_allclose(np.delete(moved, 6, axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(np.delete(moved, 6, axis=1), 1, rtol=1e-10)
 
 
 def test_means_are_weighted_and_missing_where_nothing_is():
@@ -81,20 +99,26 @@ def integrator(mask=None, **more):
     return Integrator(strip(), mask, polarization=0.95, estimator="mean", **(AXIS | more))
 
 
-def offset(patterns, line):
-    """Distance in bins between the ring and the first moment of its line."""
-    near = np.abs(patterns.q - line) < 5 * SIGMA
+def moments(patterns, line):
+    """Area of the ring's line in 1/Å, and its first moment beside the ring in bins."""
+    near, step = np.abs(patterns.q - line) < 5 * SIGMA, patterns.q[1] - patterns.q[0]
     intensity = patterns.intensity[0, near] - 100 * np.exp(-patterns.q[near])
-    return (np.sum(intensity * patterns.q[near]) / intensity.sum() - line) / (patterns.q[1] - patterns.q[0])
+    return intensity.sum() * step, (np.sum(intensity * patterns.q[near]) / intensity.sum() - line) / step
 
 
-def test_rings_on_a_strip_stand_where_they_are():
+def test_rings_on_a_strip_stand_where_they_are_as_strong_as_they_are():
     lines = np.linspace(1.0, 1.9, 10)
-    centred, plain = integrator(), integrator(centred=False)
-    # On this strip the rings seem to shift by up to a tenth of a bin. What the parabola cannot follow of a line of 3.6
-    # bins is a twentieth of that.
-    assert max(abs(offset(plain(ring(line)), line)) for line in lines) > 0.08
-    assert max(abs(offset(centred(ring(line)), line)) for line in lines) < 0.005
+    plain, centred = (
+        np.array([moments(work(ring(line)), line) for line in lines])
+        for work in (integrator(centred=False), integrator())
+    )
+    area = 1000 * SIGMA * np.sqrt(2 * np.pi)
+    # On this strip rings seem to shift by up to a tenth of a bin and change by a per cent; a parabola cannot follow a
+    # line of 3.6 bins quite.
+    assert np.abs(plain[:, 1]).max() > 0.08
+    assert np.abs(centred[:, 1]).max() < 0.003
+    assert np.abs(plain[:, 0] / area - 1).max() > 0.008
+    assert np.abs(centred[:, 0] / area - 1).max() < 0.002
 
 
 def test_every_group_of_pixels_is_moved_by_its_own_mean():

@@ -46,9 +46,10 @@ def truth(operando):
 def test_weights_of_the_anode_are_the_planted_ones(found, truth):
     weight, error = weight_percent(found, ANODE)
     off = weight - planted_percent(found, truth, ANODE)
-    # Noise is half a per cent; the rest is the models: parallax, texture of the can, overlapping lines.
-    assert np.sqrt((off**2).mean(axis=1)).max() < 1
-    assert np.abs(off).max() < 2
+    # Where neighbouring stages overlap noise is .8 %, and as much is the models: parallax, texture of the can, the
+    # stages' lines (LiC18 loses 1 % to its neighbours on a strip of 300 rows too, which has a third of the noise).
+    assert np.sqrt((off**2).mean(axis=1)).max() < 1.5
+    assert np.abs(off).max() < 2.5
     assert np.median(error) < 1
 
 

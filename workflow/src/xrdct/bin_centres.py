@@ -1,11 +1,14 @@
-"""From the mean q of a bin's pixels to the bin's centre.
+"""From what a bin's pixels show to what the whole bin would.
 
-A bin holds whole pixels and shows the pattern at their mean q. On a whole detector that is the bin's centre; on a
-strip, between gaps and at the beam stop the pixels of a bin lie beside it, by a tenth of a bin and more, and lines seem
-to shift by as much: c of NCA by 4e-3 Å on a strip of 48 rows.
+A bin holds whole pixels and shows the mean of the pattern where they lie. On a whole detector they fill it evenly; on a
+strip, between gaps and at the beam stop they lie beside its centre, by a tenth of it and more, or in two heaps. Lines
+then seem to shift by as much, c of NCA by 4e-3 Å on a strip of 48 rows, and to change by a per cent in area.
 """
 
 import numpy as np
+
+OF_A_BIN = np.array([1.0, 0.0, 1 / 12])
+"""Means of 1, x and x² over a bin of width 1 about 0."""
 
 
 def mean_of_bins(values: np.ndarray, weights: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
@@ -15,38 +18,39 @@ def mean_of_bins(values: np.ndarray, weights: np.ndarray, places: np.ndarray, n:
     return np.divide(sums, total, out=np.full(n, np.nan), where=total > 0)
 
 
-def centring_weights(mean_q: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """What a bin's lower neighbour, the bin and its upper neighbour contribute to the value at its centre.
+def centring_weights(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """What a bin's lower neighbour, the bin and its upper neighbour contribute to the value of the whole bin.
 
-    The parabola through the three is read at the centre; the straight line through two where a neighbour is missing.
+    A parabola whose means over the pixels of the three bins are what these show is averaged over the bin; a straight
+    line through two where a neighbour is missing.
 
     Parameters
     ----------
-    mean_q, q
-        Mean q of the pixels of each bin, NaN for a bin without any, and its centre, in the same unit, shape (n_bins,).
+    mean, square
+        Mean distance of a bin's pixels from its centre in q, and mean square of it, in units of the bin's width and of
+        its square; NaN for a bin without any, shape (n_bins,).
 
     Returns
     -------
     numpy.ndarray
         Shape (3, n_bins); 0, 1, 0 where there is nothing to interpolate between.
     """
-    nodes = np.stack([np.r_[np.nan, mean_q[:-1]], mean_q, np.r_[mean_q[1:], np.nan]])
-    there = np.isfinite(nodes)
-    nodes = np.where(there, nodes, 0.0)
-    weights = there.astype(float)
-    for one in range(3):
-        for other in {0, 1, 2} - {one}:
-            both = there[one] & there[other]
-            # Lagrange's polynomials; a node that is missing leaves the polynomial of the others.
-            factor = np.divide(q - nodes[other], nodes[one] - nodes[other], out=np.ones(q.size), where=both)
-            weights[one] *= factor
-    alone = ~there[1] | ~(there[0] | there[2])
-    weights[:, alone] = np.array([[0.0], [1.0], [0.0]])
+    offset = np.array([-1.0, 0.0, 1.0])[:, None]
+    first = np.stack([np.r_[np.nan, mean[:-1]], mean, np.r_[mean[1:], np.nan]])  # (3, n_bins)
+    second = np.stack([np.r_[np.nan, square[:-1]], square, np.r_[square[1:], np.nan]])
+    second, first = second + 2 * offset * first + offset**2, first + offset  # from the centre of the bin in the middle
+    there = np.isfinite(first)
+    weights = np.zeros(first.shape)
+    weights[1] = 1.0
+    for k in np.flatnonzero(there[1] & (there[0] | there[2])):
+        own = there[:, k]
+        powers = np.stack([np.ones(own.sum()), first[own, k], second[own, k]])[: own.sum()]
+        weights[own, k] = np.linalg.solve(powers, OF_A_BIN[: own.sum()])
     return weights
 
 
 def at_centres(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Patterns (..., n_bins) at the centres of their bins, by `centring_weights` (3, n_bins) or (..., 3, n_bins).
+    """Patterns (..., n_bins) of whole bins, by `centring_weights` (3, n_bins) or (..., 3, n_bins).
 
     A bin that is NaN, or has a neighbour that is, stays as it is.
     """

@@ -4,7 +4,7 @@ Per q bin the pixels are sorted by signal/weight (weight = solid angle × polari
 `trim`/2 of the cumulated weight are dropped, and sum(signal)/sum(weight) of the rest is the intensity; a pixel that
 straddles a cut counts in part. No splitting: neighbouring bins stay independent and the standard errors honest. The
 hot loop is `kernels.TrimmedMean`; frames are worked on side by side, each by one thread, so that the result is the
-same to the bit for any number of workers. What a bin shows is moved from the mean q of its pixels to its centre.
+same to the bit for any number of workers. What a bin's pixels show becomes what the whole bin would.
 """
 
 import logging
@@ -81,7 +81,7 @@ class Integrator:
     groups
         Number of disjoint pixel groups that get patterns of their own; 1: none.
     centred
-        Whether intensities are moved from the mean q of a bin's pixels to its centre (`bin_centres`).
+        Whether what a bin's pixels show becomes what the whole bin would, wherever they lie in it (`bin_centres`).
     gaps
         Pixels that the frames themselves mark as none, same shape as the mask: they have no part in that mean.
 

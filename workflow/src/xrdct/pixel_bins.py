@@ -44,8 +44,12 @@ class PixelBins:
         n = self.q.size
         places = np.repeat(np.arange(n), np.diff(self.indptr)) + (0 if group is None else n * group)
         seen = slice(None) if gaps is None else ~gaps.ravel()[self.indices].astype(bool)
-        means = mean_of_bins(self.pixel_q[seen], self.weights[seen], places[seen], n * n_groups)
-        weights = np.stack([centring_weights(own, self.q) for own in means.reshape(n_groups, n)])
+        distance = (self.pixel_q - self.q[places % n]) / (self.q[1] - self.q[0])
+        mean, square = (
+            mean_of_bins(values[seen], self.weights[seen], places[seen], n * n_groups).reshape(n_groups, n)
+            for values in (distance, distance**2)
+        )
+        weights = np.stack([centring_weights(*own) for own in zip(mean, square, strict=True)])
         return weights[0] if group is None else weights
 
 
