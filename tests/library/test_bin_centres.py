@@ -68,6 +68,14 @@ def test_a_bin_between_bins_without_pixels_stays():
     np.testing.assert_array_equal(centring_weights(alone, alone**2), np.repeat([[0.0], [1.0], [0.0]], N, axis=1))
 
 
+def test_bins_whose_pixels_touch_stay_rather_than_become_noise():
+    mean = np.zeros(N)
+    mean[4], mean[5] = 0.49, -0.49
+    weights = centring_weights(mean, mean**2 + 1e-4)
+    np.testing.assert_array_equal(weights[:, 4:6], np.repeat([[0.0], [1.0], [0.0]], 2, axis=1))
+    assert ((weights**2).sum(axis=0) < 2).all()
+
+
 def test_a_bin_that_one_frame_lost_takes_no_neighbour_with_it():
     values = np.ones((2, N))
     values[1, 6] = np.nan

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from support_dlsr import ONE_LINE
 from xrdct.bench.thick_cell import (
     DISTANCE_MM,
     FIELD_MM,
     FINENESS,
     PROFILE,
-    SIZE_NM,
     WAVELENGTH,
     Q,
     ThickCell,
     thick_cell,
 )
-from xrdct.config import Config, PhaseSetSettings, validate
+from xrdct.config import Config, validate
 from xrdct.dlsr import forward, precondition
 from xrdct.dlsr.banded import Banded
 from xrdct.dlsr.forward import Forward
@@ -33,18 +33,6 @@ from xrdct.reconstruction.parallax import reconstruct_with_parallax
 N, N_ANGLES = 24, 36
 ANGLES = np.arange(N_ANGLES) * 180 / N_ANGLES
 COR = (N - 1) / 2
-ONE_LINE = PhaseSetSettings.model_validate(
-    {
-        "name": "003",
-        "q_min": 1.17,
-        "q_max": 1.45,
-        "background_degree": 1,
-        "phases": [
-            {"name": "NCA", "cell": {"a": 2.83}, "free": {"c": [14.0, 14.7]}, "per_voxel": ["c"], "size_nm": SIZE_NM}
-        ],
-    }
-)
-"""The line 003 of NCA alone: c without a, and quick. The bench takes the whole pattern."""
 
 
 def chain_of(phases, mask, cell, distance=DISTANCE_MM, angles=ANGLES, band=None):

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xrdct.bench.thick_cell import DISTANCE_MM, PROFILE, SIZE_NM, Q, thick_cell
-from xrdct.config import PhaseSetSettings
+from support_dlsr import ONE_LINE
+from xrdct.bench.thick_cell import DISTANCE_MM, PROFILE, Q, thick_cell
 from xrdct.dlsr.advice import doubts
 from xrdct.dlsr.forward import Forward
 from xrdct.dlsr.model_error import relative_errors
@@ -19,17 +19,6 @@ from xrdct.reconstruction.backend import reconstruct
 
 N, N_ANGLES, WRONG = 20, 30, 0.08
 ANGLES = np.arange(N_ANGLES) * 180 / N_ANGLES
-ONE_LINE = PhaseSetSettings.model_validate(
-    {
-        "name": "003",
-        "q_min": 1.17,
-        "q_max": 1.45,
-        "background_degree": 1,
-        "phases": [
-            {"name": "NCA", "cell": {"a": 2.83}, "free": {"c": [14.0, 14.7]}, "per_voxel": ["c"], "size_nm": SIZE_NM}
-        ],
-    }
-)
 
 
 def test_errors_that_were_planted_are_found_channel_by_channel():

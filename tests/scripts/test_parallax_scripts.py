@@ -13,24 +13,15 @@ import diagnose_parallax
 import draw_fit
 import reconstruct
 import refine_dlsr
+from support_dlsr import ONE_LINE
 from xrdct.bench.thick_cell import DISTANCE_MM, PROFILE, SIZE_NM, WAVELENGTH, Q, thick_cell
-from xrdct.config import Dlsr, Fit, PhaseSetSettings, Reconstruct
+from xrdct.config import Dlsr, Fit, Reconstruct
 from xrdct.errors import GeometryError
 from xrdct.io.poni import write_poni
 from xrdct.io.store import read_store, write_store
 
 N, N_ANGLES = 24, 36
-PHASE_SET = PhaseSetSettings.model_validate(
-    {
-        "name": "003",
-        "q_min": 1.17,
-        "q_max": 1.45,
-        "background_degree": 1,
-        "phases": [
-            {"name": "NCA", "cell": {"a": 2.83}, "free": {"c": [14.0, 14.7]}, "per_voxel": ["c"], "size_nm": SIZE_NM}
-        ],
-    }
-).model_dump(mode="json")
+PHASE_SET = ONE_LINE.model_dump(mode="json")
 
 
 def write_sinogram(folder, cell):

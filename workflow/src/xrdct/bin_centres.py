@@ -2,13 +2,16 @@
 
 A bin holds whole pixels and shows the mean of the pattern where they lie. On a whole detector they fill it evenly; on a
 strip, between gaps and at the beam stop they lie beside its centre, by a tenth of it and more, or in two heaps. Lines
-then seem to shift by as much, c of NCA by 4e-3 Å on a strip of 48 rows, and to change by a per cent in area.
+then seem to shift by as much, and to change by a per cent in area.
 """
 
 import numpy as np
 
 OF_A_BIN = np.array([1.0, 0.0, 1 / 12])
 """Means of 1, x and x² over a bin of width 1 about 0."""
+NOISIEST = 2.0
+"""Variance of a bin's noise, relative to what it was, from which the bin is left alone: where the few pixels of two
+bins touch, a parabola through them follows their noise."""
 
 
 def mean_of_bins(values: np.ndarray, weights: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
@@ -33,7 +36,7 @@ def centring_weights(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Shape (3, n_bins); 0, 1, 0 where there is nothing to interpolate between.
+        Shape (3, n_bins); 0, 1, 0 where there is nothing to interpolate between, or noise would grow (`NOISIEST`).
     """
     offset = np.array([-1.0, 0.0, 1.0])[:, None]
     first = np.stack([np.r_[np.nan, mean[:-1]], mean, np.r_[mean[1:], np.nan]])  # (3, n_bins)
@@ -45,7 +48,9 @@ def centring_weights(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
     for k in np.flatnonzero(there[1] & (there[0] | there[2])):
         own = there[:, k]
         powers = np.stack([np.ones(own.sum()), first[own, k], second[own, k]])[: own.sum()]
-        weights[own, k] = np.linalg.solve(powers, OF_A_BIN[: own.sum()])
+        found = np.linalg.solve(powers, OF_A_BIN[: own.sum()])
+        if found @ found < NOISIEST:
+            weights[own, k] = found
     return weights
 
 

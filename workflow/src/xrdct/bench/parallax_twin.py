@@ -75,7 +75,6 @@ def run(folder: Path) -> None:
 def configuration() -> dict:
     """Settings of the workflow."""
     return CONFIG | {
-        "detector": CONFIG["detector"] | {"shape": TWIN["detector"]["shape"]},
         "fit": {"phase_set": phase_set().model_dump(mode="json")},
         "reconstruct": {"method": "fbp", "nonnegative": True, "parallax": "dlsr"},
         "absorption": CONFIG["absorption"] | {"factor": "transmission"},
