@@ -152,6 +152,7 @@ def mean_mu(found, low, high):
         ("transmission", {"parallax": "undo"}),
         ("transmission", {"nonnegative": True}),
         ("casing", {}),
+        ("casing", {"parallax": "undo"}),
     ],
 )
 def test_the_map_is_that_of_the_cell_and_the_rays_are_divided_by_it(scan, tmp_path, monkeypatch, factor, way):
