@@ -1,34 +1,38 @@
-"""From the mean q of a bin's pixels to its centre: polynomials, and a ring on a strip of a detector."""
+"""From half bins to whole ones: polynomials, and rings on a strip of a detector."""
 
 import numpy as np
 import pytest
 from pyFAI.detectors import Detector
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
-from xrdct.bin_centres import at_centres, centring_weights, mean_of_bins
+from xrdct.bin_centres import Centring, centring_weights, mean_of_bins
 from xrdct.errors import GeometryError
 from xrdct.integration import Integrator
 
 N = 11
-"""Bins, of width 1; the centre of bin k is k."""
+"""Bins, of width 1; the centre of bin k is k, those of its halves are k ∓ 1/4."""
+HALVES = np.arange(2 * N) / 2 - 0.25
 STRIP = (40, 600)
 AXIS = {"q_min": 0.8, "q_max": 2.2, "n_bins": 167}
-SIGMA = 0.013
-"""1/Å: rings of 3.6 bins full width, as those of an 18650 cell."""
+WIDE, NARROW = 0.013, 0.0058
+"""Standard deviations, 1/Å: rings 3.6 bins wide, as those of an 18650 cell, and 1.6, as those of the demo."""
 
 
-def pixels_of_bins(seed=0):
-    """Five pixels anywhere in each bin, shape (n_bins, 5): their distances from its centre."""
-    return np.random.default_rng(seed).uniform(-0.5, 0.5, (N, 5))
+def pixels_of_halves(seed=0):
+    """Five pixels anywhere in each half bin: their distances from its centre, shape (2 n_bins, 5)."""
+    return np.random.default_rng(seed).uniform(-0.25, 0.25, (2 * N, 5))
 
 
-def weights_of(distance):
-    return centring_weights(distance.mean(axis=1), (distance**2).mean(axis=1))
+def centring(distance, there=True):
+    """What makes whole bins of such pixels; halves that are not `there` have none."""
+    size = np.where(there, distance.shape[1], 0) * np.ones(2 * N)
+    moments = np.array([(distance**k).mean(axis=1) for k in range(4)])
+    return Centring(centring_weights(np.where(size > 0, moments, np.nan), size), size)
 
 
 def shown(degree, distance):
-    """What bins show of x to some power: its mean over their pixels."""
-    return ((np.arange(N)[:, None] + distance) ** degree).mean(axis=1)
+    """What halves show of x to some power: its mean over their pixels."""
+    return ((HALVES[:, None] + distance) ** degree).mean(axis=1)
 
 
 def of_whole_bins(degree):
@@ -37,51 +41,57 @@ def of_whole_bins(degree):
     return np.diff(edges ** (degree + 1.0)) / (degree + 1)
 
 
-@pytest.mark.parametrize("degree", [0, 1, 2])
-def test_of_a_parabola_bins_show_their_mean_wherever_their_pixels_lie(degree):
-    distance = pixels_of_bins()
-    moved = at_centres(shown(degree, distance), weights_of(distance))
-    # Inside; at the ends a straight line is what two bins allow.
-    np.testing.assert_allclose(moved[1:-1], of_whole_bins(degree)[1:-1], rtol=1e-10)
-    if degree < 2:
-        np.testing.assert_allclose(moved, of_whole_bins(degree), rtol=1e-10, atol=1e-10)
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_of_a_cubic_bins_show_their_mean_wherever_their_pixels_lie(degree):
+    # Halved, for where pixels lie too unevenly the degree is lower: tested below.
+    distance = 0.5 * pixels_of_halves()
+    found = centring(distance).whole(shown(degree, distance))
+    # Inside; at the ends a parabola is what three halves allow.
+    np.testing.assert_allclose(found[1:-1], of_whole_bins(degree)[1:-1], rtol=1e-9)
+    if degree < 3:
+        np.testing.assert_allclose(found, of_whole_bins(degree), rtol=1e-9, atol=1e-9)
 
 
-def test_bins_that_are_filled_evenly_stay():
-    values = np.random.default_rng(1).normal(size=(3, N)).astype(np.float32)
-    moved = at_centres(values, centring_weights(np.zeros(N), np.full(N, 1 / 12)))
-    np.testing.assert_allclose(moved, values, rtol=1e-12)
+def test_halves_that_are_filled_evenly_are_averaged():
+    size = np.ones(2 * N)
+    weights = centring_weights(np.repeat([[1.0], [0.0], [1 / 48], [0.0]], 2 * N, axis=1), size)
+    np.testing.assert_allclose(weights[:, 1:-1], np.repeat([[0.0], [0.5], [0.5], [0.0]], N - 2, axis=1), atol=1e-9)
 
 
-def test_beside_a_bin_without_pixels_a_straight_line_does():
-    distance = pixels_of_bins()
-    distance[4] = np.nan
-    moved = at_centres(2 * shown(1, distance) - 1, weights_of(distance))
-    there = np.arange(N) != 4
-    np.testing.assert_allclose(moved[there], 2 * np.arange(N)[there] - 1, rtol=1e-10)
-    assert np.isnan(moved[4])
+def test_beside_a_half_without_pixels_a_parabola_does():
+    distance, there = 0.5 * pixels_of_halves(), np.arange(2 * N) != 8
+    found = centring(distance, there).whole(np.where(there, shown(2, distance), np.nan))
+    np.testing.assert_allclose(found, of_whole_bins(2), rtol=1e-9, atol=1e-9)
 
 
-def test_a_bin_between_bins_without_pixels_stays():
-    alone = np.full(N, np.nan)
-    alone[5] = 0.3
-    np.testing.assert_array_equal(centring_weights(alone, alone**2), np.repeat([[0.0], [1.0], [0.0]], N, axis=1))
+def test_a_bin_between_bins_without_pixels_stays_and_they_are_missing():
+    there = np.isin(np.arange(2 * N), [10, 11])
+    found = centring(pixels_of_halves(), there).whole(np.where(there, 3.0, np.nan))
+    np.testing.assert_allclose(found, np.where(np.arange(N) == 5, 3.0, np.nan), rtol=1e-12)
 
 
-def test_bins_whose_pixels_touch_stay_rather_than_become_noise():
-    mean = np.zeros(N)
-    mean[4], mean[5] = 0.49, -0.49
-    weights = centring_weights(mean, mean**2 + 1e-4)
-    np.testing.assert_array_equal(weights[:, 4:6], np.repeat([[0.0], [1.0], [0.0]], 2, axis=1))
-    assert ((weights**2).sum(axis=0) < 2).all()
+def test_a_half_alone_stands_for_its_bin():
+    there = np.arange(2 * N) == 10
+    found = centring(pixels_of_halves(), there).whole(np.where(there, 3.0, np.nan))
+    np.testing.assert_allclose(found, np.where(np.arange(N) == 5, 3.0, np.nan), rtol=1e-12)
 
 
-def test_a_bin_that_one_frame_lost_takes_no_neighbour_with_it():
-    values = np.ones((2, N))
-    values[1, 6] = np.nan
-    moved = at_centres(values, weights_of(pixels_of_bins()))
-    assert np.isnan(moved[1, 6])
-    np.testing.assert_allclose(np.delete(moved, 6, axis=1), 1, rtol=1e-10)
+def test_no_curve_makes_noise_more_than_twice_as_large():
+    # Halves whose pixels touch those of the next: a cubic through them follows their noise.
+    distance = np.where(np.arange(2 * N) % 2, -0.249, 0.249)[:, None] + 1e-3 * pixels_of_halves()
+    made = centring(distance)
+    growth = (made.weights**2).sum(axis=0) / 0.5
+    assert growth.max() < 2
+    np.testing.assert_allclose(made.weights.sum(axis=0), 1, rtol=1e-9)
+    np.testing.assert_allclose(made.variance(np.ones(2 * N)), growth / 2, rtol=1e-9)
+
+
+def test_a_half_that_one_frame_lost_takes_its_neighbours_only():
+    values = np.ones((2, 2 * N))
+    values[1, 12] = np.nan
+    values[0] = 2.0
+    found = centring(pixels_of_halves()).whole(values)
+    np.testing.assert_allclose(found, np.repeat([[2.0], [1.0]], N, axis=1), rtol=1e-9)
 
 
 def test_means_are_weighted_and_missing_where_nothing_is():
@@ -94,22 +104,22 @@ def strip():
     return AzimuthalIntegrator(dist=1.0, poni1=3.4e-3, poni2=51.7e-3, wavelength=0.1305e-10, detector=detector)
 
 
-def ring(line=1.3):
+def ring(line=1.3, sigma=WIDE):
     """Counts of a ring at `line` without noise on a falling background, shape (1, rows, columns), float32."""
     q = strip().center_array(STRIP, unit="q_A^-1", scale=True)
     weight = strip().solidAngleArray(STRIP) * strip().polarization(STRIP, 0.95)
-    intensity = 1000 * np.exp(-0.5 * ((q - line) / SIGMA) ** 2) + 100 * np.exp(-q)
+    intensity = 1000 * np.exp(-0.5 * ((q - line) / sigma) ** 2) + 100 * np.exp(-q)
     return (intensity * weight).astype(np.float32)[None]
 
 
 def integrator(mask=None, **more):
     mask = np.zeros(STRIP, bool) if mask is None else mask
-    return Integrator(strip(), mask, polarization=0.95, estimator="mean", **(AXIS | more))
+    return Integrator(strip(), mask, **({"polarization": 0.95, "estimator": "mean"} | AXIS | more))
 
 
 def moments(patterns, line):
     """Area of the ring's line in 1/Å, and its first moment beside the ring in bins."""
-    near, step = np.abs(patterns.q - line) < 5 * SIGMA, patterns.q[1] - patterns.q[0]
+    near, step = np.abs(patterns.q - line) < 5 * WIDE, patterns.q[1] - patterns.q[0]
     intensity = patterns.intensity[0, near] - 100 * np.exp(-patterns.q[near])
     return intensity.sum() * step, (np.sum(intensity * patterns.q[near]) / intensity.sum() - line) / step
 
@@ -120,19 +130,34 @@ def test_rings_on_a_strip_stand_where_they_are_as_strong_as_they_are():
         np.array([moments(work(ring(line)), line) for line in lines])
         for work in (integrator(centred=False), integrator())
     )
-    area = 1000 * SIGMA * np.sqrt(2 * np.pi)
-    # On this strip rings seem to shift by up to a tenth of a bin and change by a per cent; a parabola cannot follow a
-    # line of 3.6 bins quite.
+    area = 1000 * WIDE * np.sqrt(2 * np.pi)
+    # On this strip rings seem to shift by up to a tenth of a bin and change by a per cent.
     assert np.abs(plain[:, 1]).max() > 0.08
-    assert np.abs(centred[:, 1]).max() < 0.003
+    assert np.abs(centred[:, 1]).max() < 0.001
     assert np.abs(plain[:, 0] / area - 1).max() > 0.008
-    assert np.abs(centred[:, 0] / area - 1).max() < 0.002
+    assert np.abs(centred[:, 0] / area - 1).max() < 0.0005
+
+
+@pytest.mark.parametrize("estimator", ["mean", "trimmed_mean"])
+def test_every_bin_of_a_ring_hardly_wider_than_a_bin_is_right(estimator):
+    def off(line, **options):
+        """Largest deviation of a bin, relative to the ring's height."""
+        work = integrator(estimator=estimator, **options)
+        step = work.q[1] - work.q[0]
+        fine = work.q[:, None] + step * (np.arange(50) - 24.5) / 50
+        true = 1000 * np.exp(-0.5 * ((fine - line) / NARROW) ** 2) + 100 * np.exp(-fine)
+        return np.abs(work(ring(line, NARROW)).intensity[0] - true.mean(axis=1)).max() / 1000
+
+    lines = np.linspace(1.0, 1.9, 10)
+    assert max(off(line, centred=False) for line in lines) > 0.07
+    # What the line's third derivative leaves, and of a trimmed mean that a pixel's place in a half tells its value.
+    assert max(off(line) for line in lines) < {"mean": 0.008, "trimmed_mean": 0.02}[estimator]
 
 
 def test_every_group_of_pixels_is_moved_by_its_own_mean():
     found = integrator(groups=2)(ring())
     plain = integrator(groups=2, centred=False)(ring())
-    near = np.abs(found.q - 1.3) < 3 * SIGMA
+    near = np.abs(found.q - 1.3) < 3 * WIDE
     apart, before = (np.abs(np.diff(one.groups[0][:, near], axis=0)).max() for one in (found, plain))
     # The two groups see the same ring: what is between them without noise is where their pixels lie, and, a quarter of
     # it, how widely these are spread.

@@ -46,10 +46,10 @@ def truth(operando):
 def test_weights_of_the_anode_are_the_planted_ones(found, truth):
     weight, error = weight_percent(found, ANODE)
     off = weight - planted_percent(found, truth, ANODE)
-    # Where neighbouring stages overlap noise is .8 %, and as much is the models: parallax, texture of the can, the
-    # stages' lines (LiC18 loses 1 % to its neighbours on a strip of 300 rows too, which has a third of the noise).
-    assert np.sqrt((off**2).mean(axis=1)).max() < 1.5
-    assert np.abs(off).max() < 2.5
+    # Over five seeds .6 and 1.5 at most. Noise is half of it; the rest is what the fit says of an absent stage: the true
+    # means of the bins give it too.
+    assert np.sqrt((off**2).mean(axis=1)).max() < 1
+    assert np.abs(off).max() < 2
     assert np.median(error) < 1
 
 

@@ -42,7 +42,8 @@ def main(inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
     corrected = at_one_intensity(patterns.intensity.values, beam.values, usable)
     if series["source"] == "fit":
         found, like = fit_series(model, corrected, level=settings["level"], most=settings["max_iterations"]), {}
-        tell(found, [part.voxels.converged.mean() for part in found], "settled")
+        tell(found, [part.voxels.converged.mean() for part in found[:2]], "settled")
+        log.info("lines of all phases are wider by %.2g of their q: depth along the beam, or strain", found.widening)
     else:
         found, like = by_networks(inputs["model"], model, corrected, refined=series["source"] == "pqnet+fit")
     epoch = patterns.epoch.values
@@ -52,7 +53,7 @@ def main(inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
     warnings = advise(found.points, level=settings["level"] if series["source"] == "fit" else "full", variance=None)
     for warning in warnings:
         log.warning(warning)
-    dataset.attrs |= {"source": series["source"], "warnings": warnings}
+    dataset.attrs |= {"source": series["source"], "widening": found.widening, "warnings": warnings}
     write_table(outputs["table"], COLUMNS, rows_of(dataset))
     write_table(
         outputs["capacity"],

@@ -58,7 +58,7 @@ def main(
         gaps = marked_everywhere(frames) if settings["settings"]["centred"] else None
         integrator = make_integrator(geometry, mask_path, gaps, **settings)
         log.info("%s, %d workers", integrator.description, workers)
-        log.info("%d frames of %s px, q %.3f–%.3f 1/Å", frames.shape[0], integrator.shape, *integrator.bins.q[[0, -1]])
+        log.info("%d frames of %s px, q %.3f–%.3f 1/Å", frames.shape[0], integrator.shape, *integrator.q[[0, -1]])
         values = {name: read_counter(frames, counter, shape) for name, counter in counters.items()}
         values = {name: value for name, value in values.items() if name not in OPTIONAL or counters[name] is not None}
         inputs = {
@@ -149,7 +149,7 @@ def read_counter(frames, name, shape):
 
 def layout(integrator, shape, n_groups, *, optional):
     """The store's form: dims line, point, q, in acquisition order."""
-    dims, n_q = ("line", "point", "q"), integrator.bins.q.size
+    dims, n_q = ("line", "point", "q"), integrator.q.size
     counts = {"units": "counts"}
     spectra = {
         "intensity": (np.float32, counts | {"note": "NaN: no usable pixel"}),
@@ -168,7 +168,7 @@ def layout(integrator, shape, n_groups, *, optional):
     arrays |= {name: (dims[:2], shape, *rest) for name, rest in frames.items()}
     if n_groups > 1:
         arrays["group_intensity"] = (("line", "point", "group", "q"), (*shape, n_groups, n_q), np.float32, counts)
-    return {"arrays": arrays, "coords": {"q": ("q", integrator.bins.q, {"units": "1/angstrom"})}, "attrs": {}}
+    return {"arrays": arrays, "coords": {"q": ("q", integrator.q, {"units": "1/angstrom"})}, "attrs": {}}
 
 
 def to_rows(parts, values, lines):

@@ -4,7 +4,7 @@ Per q bin the pixels are sorted by signal/weight (weight = solid angle × polari
 `trim`/2 of the cumulated weight are dropped, and sum(signal)/sum(weight) of the rest is the intensity; a pixel that
 straddles a cut counts in part. No splitting: neighbouring bins stay independent and the standard errors honest. The
 hot loop is `kernels.TrimmedMean`; frames are worked on side by side, each by one thread, so that the result is the
-same to the bit for any number of workers. What a bin's pixels show becomes what the whole bin would.
+same to the bit for any number of workers. What the pixels of half bins show becomes what whole bins would.
 """
 
 import logging
@@ -17,7 +17,6 @@ from typing import Literal
 import numpy as np
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
-from .bin_centres import at_centres
 from .errors import GeometryError, RawDataError
 from .kernels import TrimmedMean, azimuthal_groups
 from .kernels.patterns import valid_range
@@ -81,7 +80,7 @@ class Integrator:
     groups
         Number of disjoint pixel groups that get patterns of their own; 1: none.
     centred
-        Whether what a bin's pixels show becomes what the whole bin would, wherever they lie in it (`bin_centres`).
+        Whether a bin shows what all of it would, wherever its pixels lie in it: by way of half bins (`bin_centres`).
     gaps
         Pixels that the frames themselves mark as none, same shape as the mask: they have no part in that mean.
 
@@ -113,7 +112,9 @@ class Integrator:
         self.shape, self.saturation = shape, saturation
         if gaps is not None:
             self._refuse_other_shape(gaps.shape)
-        self.bins = bin_pixels(geometry, mask, q_min=q_min, q_max=q_max, n_bins=n_bins, polarization=polarization)
+        n_parts = n_bins * (2 if centred else 1)
+        self.bins = bin_pixels(geometry, mask, q_min=q_min, q_max=q_max, n_bins=n_parts, polarization=polarization)
+        self.q = self.bins.q.reshape(n_bins, -1).mean(axis=1)
         self.trim = trim if estimator == "trimmed_mean" else 0.0
         table = self.bins.indices, self.bins.indptr, self.bins.weights
         group = None
@@ -144,11 +145,13 @@ class Integrator:
             intensity, sem, kept = self._clip(frames, self.saturation)
         spottiness, groups = found.mean - intensity, found.groups
         if self._centring is not None:
-            intensity = at_centres(intensity, self._centring)
+            intensity, sem = self._centring.whole(intensity), np.sqrt(self._centring.variance(sem**2))
+            spottiness = self._centring.mean(spottiness)
+            kept = kept.reshape(len(kept), -1, 2).sum(axis=-1)
         if self._group_centring is not None:
-            groups = at_centres(groups, self._group_centring)
+            groups = self._group_centring.whole(groups)
         return Patterns(
-            q=self.bins.q,
+            q=self.q,
             intensity=intensity.astype(np.float32),
             sem=sem.astype(np.float32),
             spottiness=spottiness.astype(np.float32),

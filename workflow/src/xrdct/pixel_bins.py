@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
-from .bin_centres import centring_weights, mean_of_bins
+from .bin_centres import OF_A_BIN, Centring, centring_weights, mean_of_bins
 from .errors import GeometryError
 
 
@@ -24,10 +24,8 @@ class PixelBins:
     pixel_q: np.ndarray
     """q of the centre of each listed pixel in 1/Å."""
 
-    def centring(
-        self, gaps: np.ndarray | None = None, group: np.ndarray | None = None, n_groups: int = 1
-    ) -> np.ndarray:
-        """What moves patterns to the centres of the bins: `bin_centres.centring_weights`.
+    def centring(self, gaps: np.ndarray | None = None, group: np.ndarray | None = None, n_groups: int = 1) -> Centring:
+        """What makes whole bins of these, two of them each.
 
         Parameters
         ----------
@@ -38,19 +36,21 @@ class PixelBins:
 
         Returns
         -------
-        numpy.ndarray
-            Shape (3, n_bins); with groups (n_groups, 3, n_bins).
+        Centring
+            For patterns (…, 2 n_bins); with groups for (…, n_groups, 2 n_bins).
         """
         n = self.q.size
         places = np.repeat(np.arange(n), np.diff(self.indptr)) + (0 if group is None else n * group)
         seen = slice(None) if gaps is None else ~gaps.ravel()[self.indices].astype(bool)
-        distance = (self.pixel_q - self.q[places % n]) / (self.q[1] - self.q[0])
-        mean, square = (
-            mean_of_bins(values[seen], self.weights[seen], places[seen], n * n_groups).reshape(n_groups, n)
-            for values in (distance, distance**2)
+        distance = (self.pixel_q - self.q[places % n]) / (2 * (self.q[1] - self.q[0]))
+        places, distance, own = places[seen], distance[seen], self.weights[seen]
+        size = np.bincount(places, weights=own, minlength=n * n_groups).reshape(n_groups, n)
+        moments = np.stack(
+            [mean_of_bins(distance**k, own, places, n * n_groups).reshape(n_groups, n) for k in range(OF_A_BIN.size)],
+            axis=1,
         )
-        weights = np.stack([centring_weights(*own) for own in zip(mean, square, strict=True)])
-        return weights[0] if group is None else weights
+        weights = np.stack([centring_weights(*one) for one in zip(moments, size, strict=True)])
+        return Centring(weights[0], size[0]) if group is None else Centring(weights, size)
 
 
 def bin_pixels(

@@ -25,9 +25,8 @@ class Integrate(Section):
     """Number of disjoint, azimuth-balanced groups of detector pixels that get patterns of their own: independent noise
     with the same angles, for the denoiser (4). 1: none."""
     centred: bool = True
-    """Whether what a bin's pixels show becomes what the whole bin would, by a parabola through the neighbours: on
-    strips and beside gaps lines shift by a tenth of a bin without, and change by a per cent. false: as other programs
-    do."""
+    """Whether a bin shows what all of it would, by a cubic through half bins: on strips and beside gaps lines shift by
+    a tenth of a bin without, and change by a per cent. false: as other programs do."""
     saturation: Positive | None = None
     """Counts at or above this are invalid; null: only what the detector marks (negative, or the type's largest)."""
     max_bad_frames: Annotated[float, Field(ge=0, le=1)] = 0.02

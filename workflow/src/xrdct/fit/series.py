@@ -3,6 +3,7 @@
 Nothing is reconstructed: a frame shows everything along the beam, with the noise of its counts.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..errors import RawDataError
 from .maps import VoxelFit, fit_volume
 from .model import PatternModel
 from .solve import FitResult, fit_patterns
+from .widening import common_widening
 
 CELLS = ("a", "b", "c")
 PRESENT = 10.0
@@ -28,6 +30,8 @@ class SeriesFit(NamedTuple):
     """Every frame; what is called a voxel there is [line, point]."""
     lines: VoxelFit
     """The mean pattern of every line, [line, 0]."""
+    widening: float = 0.0
+    """FWHM relative to q by which the lines of all phases are wider than instrument and sizes make them."""
 
 
 def usable_frames(intensity: np.ndarray, monitor: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -86,7 +90,8 @@ def fit_series(model: PatternModel, patterns: np.ndarray, *, level: str, most: i
 
     Level quick takes sizes, and cells that are not fitted in every pattern, from full fits of all lines (`typical`).
     The mean pattern of the series would not do: lines of a cell that changes with time are smeared in it, which looks
-    like a small size and made weights wrong by a tenth of their value.
+    like a small size and made weights wrong by a tenth of their value. What the sample's depth widens is found from the
+    lines too (`widening`), and holds for every frame.
 
     Parameters
     ----------
@@ -103,10 +108,13 @@ def fit_series(model: PatternModel, patterns: np.ndarray, *, level: str, most: i
     options = {"variance": None, "mask_threshold": 0.0, "most": most}
     whole = mean_of_lines(patterns)
     lines = fit_volume(model, whole, level="full", **options)
+    extra = common_widening(model, whole[lines.mask][:, model.inside], lines.voxels.parameters, most=most)
+    options["widen"] = partial(np.full_like, fill_value=extra)
+    lines = fit_volume(model, whole, level="full", **options)
     if level == "full":
-        return SeriesFit(fit_volume(model, patterns, level="full", **options), lines)
+        return SeriesFit(fit_volume(model, patterns, level="full", **options), lines, extra)
     start = typical(model, lines.voxels)
-    return SeriesFit(*(_fit_from(model, part, start, lines, most) for part in (patterns, whole)))
+    return SeriesFit(*(_fit_from(model, part, start, lines, extra, most) for part in (patterns, whole)), extra)
 
 
 def typical(model: PatternModel, found: FitResult) -> np.ndarray:
@@ -130,10 +138,10 @@ def typical(model: PatternModel, found: FitResult) -> np.ndarray:
     return start
 
 
-def _fit_from(model, patterns, start, lines, most):
+def _fit_from(model, patterns, start, lines, extra, most):
     """Level quick of all usable patterns."""
     mask = np.isfinite(patterns[..., model.inside]).all(axis=2)
-    options = {"start": start, "level": "quick", "absolute": False, "most": most}
+    options = {"start": start, "level": "quick", "absolute": False, "extra": extra, "most": most}
     return VoxelFit(
         model, mask, lines.mean, lines.mean_pattern, fit_patterns(model, patterns[mask][:, model.inside], **options)
     )
