@@ -46,10 +46,10 @@ def truth(operando):
 def test_weights_of_the_anode_are_the_planted_ones(found, truth):
     weight, error = weight_percent(found, ANODE)
     off = weight - planted_percent(found, truth, ANODE)
-    # Over five seeds .6 and 1.5 at most. Noise is half of it; the rest is what the fit says of an absent stage: true
-    # means of the bins give it too.
-    assert np.sqrt((off**2).mean(axis=1)).max() < 1
-    assert np.abs(off).max() < 2
+    # It is .16 and .28, without noise .12 and .21: what bins, depth and background leave. Another seed may be twice as
+    # far off.
+    assert np.sqrt((off**2).mean(axis=1)).max() < 0.5
+    assert np.abs(off).max() < 1
     assert np.median(error) < 1
 
 

@@ -132,7 +132,7 @@ def write_table(path, columns, rows):
 
 def tell(found, shares, how):
     """What a user wants to know before opening the figure."""
-    for what, fit, share in zip(("frames", "lines"), found, shares, strict=True):
+    for what, fit, share in zip(("frames", "lines"), found[:2], shares, strict=True):
         log.info(
             "%d of %d %s, %.1f %% %s; Rwp %.2f %% (median)",
             fit.mask.sum(),
