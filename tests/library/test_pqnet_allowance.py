@@ -52,6 +52,9 @@ class TestNoise:
         residual = np.random.default_rng(1).normal(size=(400, 200)) * np.sqrt(0.75)  # 50 of 200 parameters' worth
         chi2 = (residual**2).sum(axis=1) / 150
         assert np.mean(noise_factors(residual, np.ones((1, 200)), chi2)) == pytest.approx(1, abs=0.03)
+        unmeasured = np.concatenate([residual, np.full_like(residual, -7)], axis=1)
+        variance = np.repeat([1.0, 0.0], 200)[None]
+        assert np.mean(noise_factors(unmeasured, variance, chi2)) == pytest.approx(1, abs=0.03)
 
     def test_a_map_of_noise_follows_the_image_and_not_one_voxel(self):
         y, x = np.mgrid[:40, :40]

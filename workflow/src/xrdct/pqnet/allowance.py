@@ -129,9 +129,9 @@ def noise_factors(residual: np.ndarray, variance: np.ndarray, chi2: np.ndarray) 
     By the median over the channels: misfit is in a few of them, noise in all. `residual` and `variance` are of shape
     (n_patterns, n_bins); `chi2`, per degree of freedom with this variance, says how many the fit left free.
     """
-    squares = residual**2 / np.where(variance > 0, variance, np.inf)
-    used = squares.mean(axis=1) / np.maximum(chi2, 1e-30)  # freedom over the number of channels
-    return np.median(squares, axis=1) / MEDIAN / np.clip(used, 0.1, 1)
+    squares = residual**2 / np.where(variance > 0, variance, np.nan)  # NaN where the fit left a bin out
+    free = np.nanmean(squares, axis=1) / np.maximum(chi2, 1e-30)  # degrees of freedom per channel
+    return np.nanmedian(squares, axis=1) / MEDIAN / np.clip(free, 0.1, 1)
 
 
 def over_the_image(factors: np.ndarray, chosen: np.ndarray, mask: np.ndarray) -> np.ndarray:
