@@ -50,8 +50,10 @@ def test_nothing_stands_outside_the_cell(demo, scan):
     radius = np.hypot(maps.x.values[None, :], maps.y.values[:, None])
     outside = maps.area.values[:, (radius > 1.7) & (radius < 1.75)]
     inside = maps.area.values[:, radius < 1.6]
-    # Streaks and noise only: a few percent of the strongest voxels of the same map.
-    assert (np.abs(outside.mean(axis=1)) < 0.05 * inside.max(axis=1)).all()
+    # Streaks and noise only: a few percent of the strongest voxels of the same map, unless all of it is noise, as that
+    # of a phase which this state of charge does not have.
+    strongest = np.maximum(inside.max(axis=1), 1e-3 * inside.max())
+    assert (np.abs(outside.mean(axis=1)) < 0.05 * strongest).all()
 
 
 CATHODE = {"discharged_2p65V": ("NCA", 2.8616, 14.2315), "charged_4p2V": ("NCA_charged", 2.819, 14.481)}

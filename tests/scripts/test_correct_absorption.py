@@ -152,6 +152,7 @@ def mean_mu(found, low, high):
         ("transmission", {"parallax": "undo"}),
         ("transmission", {"nonnegative": True}),
         ("casing", {}),
+        ("casing", {"parallax": "undo"}),
     ],
 )
 def test_the_map_is_that_of_the_cell_and_the_rays_are_divided_by_it(scan, tmp_path, monkeypatch, factor, way):
@@ -166,7 +167,9 @@ def test_the_map_is_that_of_the_cell_and_the_rays_are_divided_by_it(scan, tmp_pa
     assert found.attrs["factor"] == pytest.approx(PER_SCALE, **close)
     measured = read_store(scan[0] / "s.zarr", "sinogram")
     divided = measured.intensity.values / found.transmission.values[..., None]
-    np.testing.assert_allclose(corrected.intensity.values, divided, rtol=1e-5)
+    # Where parallax is undone, rays are divided by what strays at each depth besides: some per cent here.
+    close = {"rtol": 1e-5} if way.get("parallax") != "undo" else {"rtol": 0.15}
+    np.testing.assert_allclose(corrected.intensity.values, divided, **close)
     if factor == "transmission":
         assert mean_mu(found, 0, 0.7) == pytest.approx(mu_of(WATER), abs=0.05 * roll)  # a haze of the ring around it
         np.testing.assert_allclose(found.transmission.values, np.broadcast_to(scan[1], (*measured.subset.shape, N)))

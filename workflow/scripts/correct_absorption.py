@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xrdct.absorption.attenuation import compare_maps, mu_without_pores
+from xrdct.absorption.by_depth import ratio_by_depth
 from xrdct.absorption.casing import Wall, find_wall
 from xrdct.absorption.chain import (
     Attenuation,
@@ -16,9 +17,9 @@ from xrdct.absorption.chain import (
     Measured,
     divide,
     remove_absorption,
-    scan_transmission,
 )
 from xrdct.absorption.first_order import seen_azimuths
+from xrdct.absorption.leaving import Leaving
 from xrdct.absorption.material import composition_of, linear_attenuation
 from xrdct.absorption.scales import Scales
 from xrdct.config import Absorption, PhaseSetSettings
@@ -44,14 +45,17 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, nonnegative, setti
     phases = load_phase_set(PhaseSetSettings.model_validate(phase_set))
     model = PatternModel(phases, sinogram.q.values, read_profile(inputs["profile"]))
     seen = azimuths_seen(read_poni(inputs["poni"]), inputs.get("mask"))
-    whole = to_measured(sinogram, slice(None), seen)
-    measured = to_measured(sinogram, model.inside, seen)
+    measured = to_measured(sinogram, seen)
     matter = matter_of(phases, chosen, energy_kev, n=sinogram.sizes["position"], step_mm=measured.step_mm)
     geometry = distance_and_wavelength(read_poni(inputs["poni"]))
     rebuild = rebuilder(measured, geometry, parallax, nonnegative=nonnegative)
     first_volume = rebuild(measured.intensity)
     fitted = first_scales(model, first_volume, measured, maps, geometry if parallax == "widen" else None)
-    first = fitted.of_volume(first_volume)
+
+    def fit(volume):
+        return fitted.of_volume(volume[..., model.inside])
+
+    first = fit(first_volume)
     transmitted = measured_transmission(sinogram, chosen)
     attenuation = Attenuation(
         measured,
@@ -65,11 +69,12 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, nonnegative, setti
         attenuation,
         first=first,
         reconstruct=rebuild,
-        fit=fitted.of_volume,
+        fit=fit,
         tolerance=chosen.tolerance,
         most=chosen.max_passes,
         least=chosen.least_transmission,
-        first_order=chosen.first_order,
+        first_order=chosen.first_order and parallax != "undo",
+        by_depth=depth_ratio(measured, geometry) if parallax == "undo" else None,
         wavelength=model.profile.wavelength,
     )
     log.info("%s; %s", found.factor, found.zero_order)
@@ -92,15 +97,8 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, nonnegative, setti
         kind="attenuation",
         **recorded,
     )
-    straight = scan_transmission(
-        whole,
-        found.settled.mu,
-        transmitted=transmitted,
-        first_order=chosen.first_order,
-        wavelength=model.profile.wavelength,
-    )
     write_store(
-        corrected_dataset(sinogram, whole, straight, least=chosen.least_transmission),
+        corrected_dataset(sinogram, measured, found, least=chosen.least_transmission),
         outputs["sinogram"],
         outputs["sinogram_manifest"],
         kind="sinogram",
@@ -116,17 +114,17 @@ def azimuths_seen(geometry, mask):
     return lambda two_theta: seen_azimuths(*pixels, two_theta)
 
 
-def to_measured(sinogram, bins, seen):
-    """The arrays of a sinogram store, or of some of its q bins."""
+def to_measured(sinogram, seen):
+    """The arrays of a sinogram store."""
     return Measured(
-        sinogram.intensity.values[..., bins],
-        sinogram.variance.values[..., bins],
+        sinogram.intensity.values,
+        sinogram.variance.values,
         # Where the transmission was measured, only the air that reached the detector was subtracted.
-        None if "transmission" in sinogram else sinogram.air.values[..., bins],
+        None if "transmission" in sinogram else sinogram.air.values,
         sinogram.angle.values,
         sinogram.attrs["cor"] + sinogram.offset.values,
         sinogram.attrs["step_mm"],
-        sinogram.q.values[bins],
+        sinogram.q.values,
         seen,
     )
 
@@ -167,10 +165,10 @@ def first_scales(model, volume, measured, maps, geometry):
     """A fit of scales with the cells of the first one, starting from a volume before any correction."""
     names = [phase.name for phase in model.phases.phases]
     cells = {(name, edge): maps[edge].sel(phase=name).values for name in names for edge in ("a", "b", "c")}
-    noise = measured.variance.mean(axis=(0, 1))
+    noise = measured.variance[..., model.inside].mean(axis=(0, 1))
     return Scales(
         model,
-        volume,
+        volume[..., model.inside],
         mask=maps["mask"].values,
         cells=cells,
         variance=noise,
@@ -204,6 +202,24 @@ def rebuilder(measured, geometry, parallax, *, nonnegative):
         )
     way = {"method": "refined_fbp", "nonnegative": True} if nonnegative else {"filter": "hann"}
     return lambda intensity: reconstruct(intensity, measured.angles, cor=measured.cor, **way)
+
+
+def depth_ratio(measured, geometry):
+    """From a volume and µ to what the depth of its lines changes in every ray."""
+    scan = {"step_mm": measured.step_mm, "cor": measured.cor, "n_positions": measured.intensity.shape[1]}
+
+    def ratio(volume, mu):
+        return ratio_by_depth(
+            volume,
+            Leaving(mu, measured.angles, azimuths=measured.azimuths, **scan),
+            measured.angles,
+            q=measured.q,
+            progress=progress("scattered rays", "block"),
+            **scan,
+            **geometry,
+        )
+
+    return ratio
 
 
 def casing_of(phases, first, chosen, step_mm):
@@ -270,20 +286,20 @@ def attenuation_dataset(found, maps, sinogram, phases):
     )
 
 
-def corrected_dataset(sinogram, whole, transmitted, *, least):
+def corrected_dataset(sinogram, measured, found, *, least):
     """The assembled sinogram with other intensities; groups of pixels are divided as the whole is."""
     data = sinogram.drop_attrs(deep=False).assign_attrs(
         {name: sinogram.attrs[name] for name in ("cor", "cor_units", "step_mm")}
     )
-    corrected = divide(whole, transmitted, least)
+    corrected = found.settled.corrected
     for name, values in (("intensity", corrected.intensity), ("variance", corrected.variance)):
         data[name] = sinogram[name].dims, values, sinogram[name].attrs
     if "group_intensity" in sinogram:
         groups = sinogram.group_intensity
         values = np.empty(groups.shape, np.float32)
         for k in range(groups.sizes["group"]):
-            part = replace(whole, intensity=groups.isel(group=k).values)
-            values[:, :, k] = divide(part, transmitted, least).intensity
+            part = divide(replace(measured, intensity=groups.isel(group=k).values), found.straight, least)
+            values[:, :, k] = (part if found.by_depth is None else part.divided(found.by_depth)).intensity
         data["group_intensity"] = groups.dims, values, groups.attrs
     return data
 

@@ -75,6 +75,12 @@ def tell(found, facts):
         100 * found.in_range[mask].mean(),
         found.noise_factor,
     )
+    worst = int(found.missed.argmax())
+    log.info(
+        "what the voxels share beside the model, and what does not count against them: at most %.0f %% of the fit, at "
+        "%.3f 1/Å",
+        *(100 * found.missed[worst], found.refined.model.q[worst]),
+    )
     if found.in_range[mask].mean() < 0.5:
         log.warning(
             "most voxels are unlike the library: are all phases in the set, with the structures that they have here, "

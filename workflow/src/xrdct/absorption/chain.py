@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,6 +66,10 @@ class Attenuated:
     first: np.ndarray
     """Scale maps before any correction, (phase, y, x)."""
     zero_order: ZeroOrderError
+    straight: np.ndarray
+    """What rays were divided by first, (angle, position), or (angle, position, q)."""
+    by_depth: np.ndarray | None
+    """What they were divided by besides, (angle, position, q)."""
 
 
 class Attenuation:
@@ -169,6 +173,7 @@ def remove_absorption(
     most: int = 5,
     least: float = 0.02,
     first_order: bool = False,
+    by_depth: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     wavelength: float,
 ) -> Attenuated:
     """Find the attenuation map, and correct with it, or with the transmission where that was measured.
@@ -188,31 +193,44 @@ def remove_absorption(
         As for `correction.correct_absorption`.
     first_order
         Trace the scattered rays too, at the price of minutes; they need µ also where the transmission was measured.
+    by_depth
+        From a volume and µ to what the depth of its lines changes (`by_depth.ratio_by_depth`): then there is one more
+        pass. Not together with `first_order`. None: lines do not tell their depth.
     wavelength
         Å.
     """
-    options = {"least": least, "first_order": first_order, "wavelength": wavelength}
+    options = {"first_order": first_order, "wavelength": wavelength}
     scales, before = first, 0.0
     if attenuation.transmitted is not None:
         straight = divide(measured, attenuation.transmitted, least)
-        scales, before = fit(reconstruct(straight.intensity)), np.log(straight.transmission)
+        volume = reconstruct(straight.intensity)
+        scales, before = fit(volume), np.log(straight.transmission)
     if attenuation.transmitted is not None and not first_order:
         mu = attenuation(scales)
         modelled = transmission(mu, measured.angles, **measured.geometry)
         rest = float(np.sqrt(np.mean((np.log(np.maximum(modelled, least)) - before) ** 2)))
         log.info("the attenuation map explains the measured transmission within %.2f %% (rms)", 100 * rest)
-        settled = Settled(scales, mu, straight, (rest,), True)
+        settled = Settled(scales, mu, straight, volume, (rest,), True)
     else:
         settled = iterate(
             scales,
             attenuate=attenuation,
-            correct=lambda mu: correct_scan(measured, mu, **options),
+            correct=lambda mu: correct_scan(measured, mu, least=least, **options),
             reconstruct=reconstruct,
             fit=fit,
             tolerance=tolerance,
             most=most,
             before=before,
         )
+    divisor = scan_transmission(measured, settled.mu, transmitted=attenuation.transmitted, **options)
+    ratio = None
+    if by_depth is not None:
+        ratio = by_depth(settled.volume, settled.mu)
+        log.info("by the depth of their lines rays lose up to %.1f %% less, or %.1f %% more", *_percent(ratio))
+        corrected = settled.corrected.divided(ratio)
+        volume = reconstruct(corrected.intensity)
+        scales = fit(volume)
+        settled = replace(settled, scales=scales, mu=attenuation(scales), corrected=corrected, volume=volume)
     two_theta = 2 * np.arcsin(measured.q[-1] * wavelength / (4 * np.pi))
     error = zero_order_error(
         settled.mu,
@@ -221,7 +239,11 @@ def remove_absorption(
         azimuths=measured.azimuths(two_theta),
         step_mm=measured.step_mm,
     )
-    return Attenuated(settled, attenuation.factor, first, error)
+    return Attenuated(settled, attenuation.factor, first, error, divisor, ratio)
+
+
+def _percent(ratio):
+    return 100 * (np.quantile(ratio, 0.999) - 1), 100 * (1 - np.quantile(ratio, 0.001))
 
 
 def correct_scan(

@@ -5,7 +5,7 @@ scatters; the scattered ray of a full ring strays to all sides, and the first or
 that is in a given sample `first_order.zero_order_error` says.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,10 @@ class Corrected:
     """What was divided by, (angle, position): not below the cap."""
     opaque: np.ndarray
     """Rays whose transmission lay below the cap, (angle, position)."""
+
+    def divided(self, ratio: np.ndarray) -> "Corrected":
+        """Divided once more, by (angle, position, q)."""
+        return replace(self, intensity=self.intensity / ratio, variance=self.variance / ratio**2)
 
 
 def optical_depth(

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from ..errors import AttenuationError
+from .tracing import along, bilinear, sheared
 
 RING, SECTORS = 8, 16
 """Azimuths that stand for a full ring, and sectors in which the part of a ring is told that a detector sees."""
@@ -193,36 +194,6 @@ def _meets(scattering: np.ndarray, angles: np.ndarray, geometry: dict) -> np.nda
     return amount > 0.01 * amount.max()
 
 
-@numba.njit(cache=True, inline="always")
-def _bilinear(image, row, column):
-    """Value between four pixels, 0 outside."""
-    i, j = int(np.floor(row)), int(np.floor(column))
-    n = image.shape[0]
-    value = 0.0
-    for a in range(2):
-        for b in range(2):
-            if 0 <= i + a < n and 0 <= j + b < n:
-                value += image[i + a, j + b] * (1 - abs(row - i - a)) * (1 - abs(column - j - b))
-    return value
-
-
-@numba.njit(cache=True)
-def _sheared(mu, cos, sin, slope, length, h, n_rays, n_depths, out):
-    """Optical depth from (t, u) to the far end, on rays t = t0 + slope·u; t0 and u on axes of step h, in voxels."""
-    centre = (mu.shape[0] - 1) / 2
-    for i in range(n_rays):
-        start = (i - (n_rays - 1) / 2) * h
-        total, before = 0.0, 0.0
-        for j in range(n_depths - 1, -1, -1):
-            u = (j - (n_depths - 1) / 2) * h
-            t = start + slope * u
-            x, y = t * cos - u * sin, t * sin + u * cos
-            here = _bilinear(mu, centre - y, centre + x) * h * length
-            total += (here + before) / 2
-            out[i, j] = total
-            before = here
-
-
 @numba.njit(cache=True, parallel=True)
 def _trace(mu, scattering, cosines, sines, cor, slopes, length, subrays, found):
     n_angles, n_positions = found.shape
@@ -234,35 +205,24 @@ def _trace(mu, scattering, cosines, sines, cor, slopes, length, subrays, found):
     for a in numba.prange(n_angles):
         cos, sin = cosines[a], sines[a]
         whole = np.empty((n_rays, n_depths))
-        _sheared(mu, cos, sin, 0.0, 1.0, h, n_rays, n_depths, whole)
+        sheared(mu, centre, cos, sin, 0.0, 1.0, h, whole)
         ways = np.empty((slopes.size, n_rays, n_depths))
         for k in range(slopes.size):
-            _sheared(mu, cos, sin, slopes[k], length, h, n_rays, n_depths, ways[k])
+            sheared(mu, centre, cos, sin, slopes[k], length, h, ways[k])
         for p in range(n_positions):
             weighed, weight, plain = 0.0, 0.0, 0.0
             for s in range(subrays):
                 t = p - cor[a] + (s + 0.5) * h - 0.5
                 for j in range(n_depths):
                     u = (j - (n_depths - 1) / 2) * h
-                    inward = _along(whole, t, h, 0) - _along(whole, t, h, j)
+                    inward = along(whole, t, h, 0) - along(whole, t, h, j)
                     outward = 0.0
                     for k in range(slopes.size):
-                        outward += np.exp(-_along(ways[k], t - slopes[k] * u, h, j)) / slopes.size
+                        outward += np.exp(-along(ways[k], t - slopes[k] * u, h, j)) / slopes.size
                     x, y = t * cos - u * sin, t * sin + u * cos
-                    w = _bilinear(scattering, centre - y, centre + x)
+                    w = bilinear(scattering, centre - y, centre + x)
                     survives = np.exp(-inward) * outward
                     weighed += w * survives
                     weight += w
                     plain += survives / (n_depths * subrays)
             found[a, p] = weighed / weight if weight > 0 else plain
-
-
-@numba.njit(cache=True, inline="always")
-def _along(depths, t, h, j):
-    """Between two neighbouring rays; 0 outside the bundle, where there is nothing."""
-    place = t / h + (depths.shape[0] - 1) / 2
-    i = int(np.floor(place))
-    if i < 0 or i >= depths.shape[0] - 1:
-        return 0.0
-    share = place - i
-    return depths[i, j] * (1 - share) + depths[i + 1, j] * share

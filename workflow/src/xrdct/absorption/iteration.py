@@ -25,6 +25,8 @@ class Settled:
     """Attenuation map that corrected it, 1/mm, (y, x)."""
     corrected: Corrected
     """The sinogram."""
+    volume: np.ndarray
+    """What was reconstructed from it, (y, x, q)."""
     changes: tuple[float, ...]
     """Change of ln T in each pass, root mean square over the rays: what the scales change by."""
     settled: bool
@@ -78,7 +80,8 @@ def iterate(
     for _ in range(most):
         mu = attenuate(scales)
         corrected = correct(mu)
-        after = fit(reconstruct(corrected.intensity))
+        volume = reconstruct(corrected.intensity)
+        after = fit(volume)
         if after.shape != scales.shape:
             raise AttenuationError(f"the fit gave scale maps of {after.shape} after maps of {scales.shape}")
         depth = np.log(corrected.transmission)
@@ -101,4 +104,4 @@ def iterate(
             "attenuation; measure the transmitted beam (raw.transmitted)",
             100 * (1 - np.exp(-depth.mean())),
         )
-    return Settled(scales, mu, corrected, tuple(changes), changes[-1] <= tolerance)
+    return Settled(scales, mu, corrected, volume, tuple(changes), changes[-1] <= tolerance)

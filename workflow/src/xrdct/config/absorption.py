@@ -81,7 +81,8 @@ class Absorption(Section):
     first_order: bool = False
     """Trace scattered rays on their way out, at the price of minutes, towards the part of each ring that the detector
     sees: for low energies, large angles, thick samples, partial rings (the translation runs along the detector's rows).
-    The error of not doing so is stated in the log and in the store."""
+    The error of not doing so is stated in the log and in the store. With `reconstruct.parallax` linear or dlsr they are
+    traced anyway, depth by depth: there the depth is where a line is seen."""
 
     @model_validator(mode="after")
     def _factor_has_a_source(self):

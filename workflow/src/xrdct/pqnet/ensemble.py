@@ -67,12 +67,11 @@ class Ensemble:
     def predict(self, patterns: np.ndarray, variance: np.ndarray | None = None) -> Prediction:
         """Answers for patterns (n_patterns, n_bins); variance as for `fit_patterns`, None for counts."""
         patterns = np.asarray(patterns, dtype=np.float32)
-        level = _level(patterns, variance)
+        level = level_of_patterns(patterns, variance)
         mean = np.maximum(patterns.mean(axis=1, dtype=float), 1e-30)
         values, spread, width = self.raw_answers(patterns, level, mean)
         raw = np.sqrt(spread**2 + width**2)
         signals = self.signals(values, raw)
-        scores = self.components.scores(patterns, patterns if variance is None else variance)
         found = np.where(self.scaling.is_scale, np.maximum(values, 0), values)
         return Prediction(
             found,
@@ -80,8 +79,12 @@ class Ensemble:
             spread,
             width,
             level,
-            self.residual.exceeded(scores, level),
+            self.is_strange(patterns, patterns if variance is None else variance, level),
         )
+
+    def is_strange(self, patterns: np.ndarray, variance: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Whether principal components leave too much of patterns, shape (n_patterns,), bool; see `Components`."""
+        return self.residual.exceeded(self.components.scores(patterns, variance), level)
 
     def calibrated_steps(self, refined: FitResult, level: np.ndarray) -> FitResult:
         """The two steps with calibrated errors of what the networks answer for; `level` (n_patterns,)."""
@@ -132,8 +135,9 @@ def _run(members, scaling, patterns, level) -> np.ndarray:
     return found
 
 
-def _level(patterns, variance) -> np.ndarray:
-    patterns = torch.from_numpy(patterns)
+def level_of_patterns(patterns: np.ndarray, variance: np.ndarray | None) -> np.ndarray:
+    """Level of patterns (n_patterns, n_bins), shape (n_patterns,); see `noise`; variance as for `Ensemble.predict`."""
+    patterns = torch.from_numpy(np.asarray(patterns, dtype=np.float32))
     if variance is None:
         return counted_level(patterns).numpy().astype(float)
     return level_of(patterns, torch.as_tensor(np.asarray(variance, dtype=np.float32))).numpy().astype(float)
@@ -207,7 +211,7 @@ def make_ensemble(
     members = tuple(member.eval() for member in members)
     empty = Ensemble(members, scaling, components, None, None, None, None, None)
     counts, variance = held_out.patterns, held_out.variance
-    level, mean = _level(counts, variance), np.maximum(counts.mean(axis=1, dtype=float), 1e-30)
+    level, mean = level_of_patterns(counts, variance), np.maximum(counts.mean(axis=1, dtype=float), 1e-30)
     values, spread, width = empty.raw_answers(counts, level, mean)
     truth, present, raw = held_out.targets(scaling), held_out.present(scaling, least), np.sqrt(spread**2 + width**2)
     found = np.where(scaling.is_scale, np.maximum(values, 0), values)

@@ -8,9 +8,10 @@ import numpy as np
 from ..fit.maps import VoxelFit, bright_voxels
 from ..fit.model import PatternModel
 from ..fit.solve import FitResult, fit_patterns
+from .allowance import Allowance, Judged, find_allowance, judge, noise_factors, over_the_image
 from .ensemble import Ensemble, Prediction
 from .population import narrowed, with_limits_of
-from .refine import held_at_limit, largest_residual, refine
+from .refine import counted_variance, held_at_limit, refine
 from .scaling import Scaling
 
 ROWS = 64
@@ -31,6 +32,8 @@ class VolumePrediction:
     """Whether a voxel is like the library, shape (n_y, n_x), bool; False outside the mask."""
     noise_factor: float
     """What the given variance was multiplied with to be that of the voxels."""
+    missed: np.ndarray
+    """Errors of the model relative to the fit that the voxels share, shape (n_bins,); see `allowance`."""
     widest: float
     """Largest FWHM, relative to q, that lines were widened by."""
 
@@ -64,7 +67,8 @@ def predict_volume(
 ) -> VolumePrediction:
     """Ask the networks about every voxel that is bright enough, and take two steps of the fit from there.
 
-    What the networks do not answer, the steps know from the scan as a whole: see `population`.
+    What the networks do not answer, the steps know from the scan as a whole: see `population`. So do the thresholds by
+    which a voxel is in range or not: see `allowance`.
 
     Parameters
     ----------
@@ -100,13 +104,16 @@ def predict_volume(
         width = widen(_amount(model, ensemble.scaling, prediction, mask))[mask]
     some = noise.refine(model, sample, prediction.values[chosen], extra=width[chosen])
     here = narrowed(model, _with_noise_of_residuals(some, noise.factor)[0], ensemble.scaling.targets)
-    refined, local, done = [], [], 0
+    factors, allowance = noise.learned(model, sample, some, width[chosen], chosen, mask)
+    refined, judged, done = [], [], 0
     for rows in progress(blocks):
         patterns = _patterns(model, volume, mask, rows)
         own = slice(done, done + len(patterns))
         found = noise.refine(here, patterns, prediction.values[own], extra=width[own])
         refined.append(with_limits_of(model, found))
-        local.append(noise.largest_residual(model, patterns, refined[-1], extra=width[own]))
+        fitted = model.patterns(refined[-1].parameters, extra=width[own])
+        usual, chi2 = noise.of(patterns, fitted), refined[-1].chi2
+        judged.append(judge(ensemble, model, patterns, fitted, chi2, usual, factors[own], allowance))
         done = own.stop
     voxels, factor = _with_noise_of_residuals(_joined(FitResult, refined), noise.factor)
     mean_pattern = total / mask.sum()
@@ -116,9 +123,12 @@ def predict_volume(
     )  # fmt: skip
     found = VoxelFit(model, mask, mean, mean_pattern, ensemble.calibrated_steps(voxels, prediction.level))
     in_range = np.zeros(mask.shape, dtype=bool)
-    local = np.concatenate(local) * np.sqrt(noise.factor / factor)
-    in_range[mask] = is_in_range(ensemble, model, prediction, voxels, local)
-    return VolumePrediction(prediction, found, in_range, factor, float(width.max()))
+    judged = _joined(Judged, judged)
+    in_range[mask] = is_in_range(
+        ensemble, model, replace(prediction, level=judged.level, strange=judged.strange),
+        replace(voxels, chi2=judged.chi2), judged.local,
+    )  # fmt: skip
+    return VolumePrediction(prediction, found, in_range, factor, allowance.own, float(width.max()))
 
 
 def is_in_range(
@@ -161,12 +171,17 @@ class _Noise:
             values[:, linear] *= self.factor
         return found
 
-    def largest_residual(self, model: PatternModel, patterns: np.ndarray, refined: FitResult, **more) -> np.ndarray:
-        """As `largest_residual`."""
-        if self.variance is not None:
-            return largest_residual(model, patterns, refined, variance=self.variance * self.factor, **more)
-        # In the volume's unit the variance of Poisson noise is the pattern times what one count is.
-        return largest_residual(model, patterns, refined, **more) / np.sqrt(self.factor)
+    def of(self, patterns: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+        """Variance of every bin, in the volume's unit, shape (n_patterns, n_bins)."""
+        given = counted_variance(patterns, fitted) if self.variance is None else self.variance
+        return np.broadcast_to(given * self.factor, fitted.shape)
+
+    def learned(self, model, sample, found: FitResult, extra, chosen, mask) -> tuple[np.ndarray, Allowance]:
+        """Factors of all voxels, and what the fit misses in the scan, from a sample of it: see `allowance`."""
+        fitted = model.patterns(found.parameters, extra=extra)
+        residual, variance = sample - fitted, self.of(sample, fitted)
+        factors = over_the_image(noise_factors(residual, variance, found.chi2), chosen, mask)
+        return factors, find_allowance(residual, variance * factors[chosen, None], fitted)
 
 
 def _with_noise_of_residuals(voxels, factor):

@@ -93,17 +93,51 @@ def largest_residual(
     variance: np.ndarray | None = None,
     extra: np.ndarray | float = 0.0,
 ) -> np.ndarray:
-    """How far the pattern leaves the fit at one place, in standard deviations, shape (n_patterns,).
+    """How far the pattern stands above the fit at one place, in standard deviations, shape (n_patterns,).
 
-    Residuals are averaged with the weights of a line of the instrument's width: one line that no phase explains hardly
-    changes χ², but stands out here. `variance` and `extra` as for `refine`.
+    `variance` and `extra` as for `refine`; see `largest_excess`.
     """
     fitted = model.patterns(refined.parameters, extra=extra)
     if variance is None:
-        variance = np.maximum(fitted, LEAST * patterns.mean(axis=1, keepdims=True))
+        variance = counted_variance(patterns, fitted)
+    return largest_excess(model, patterns - fitted, variance)
+
+
+def largest_excess(
+    model: PatternModel, residual: np.ndarray, variance: np.ndarray, allowed: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Largest of the residuals averaged with the weights of a line of the instrument's width, shape (n_patterns,).
+
+    One line that no phase explains hardly changes χ², but stands out here, in standard deviations. What lies below the
+    fit is no such line: reconstructions take something away beside what is strong.
+
+    Parameters
+    ----------
+    residual
+        Pattern − fit, shape (n_patterns, n_bins).
+    variance
+        Of the noise, another in every bin; the same shape, or (n_bins,).
+    allowed
+        Variance of errors that the bins of a line have in common, likewise.
+    """
     width = float(np.median(model.profile.fwhm_q(model.q))) / (model.q[1] - model.q[0]) / np.sqrt(8 * np.log(2))
     reach = max(1, int(np.ceil(3 * width)))
     line = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
     line /= np.sqrt((line**2).sum())
-    pulls = (patterns - fitted) / np.sqrt(np.maximum(variance, 1e-30))
-    return np.abs(convolve1d(pulls, line, axis=1, mode="constant")).max(axis=1)
+    variance, allowed = (np.broadcast_to(part, residual.shape) for part in (np.maximum(variance, 1e-30), allowed))
+    total = variance + allowed
+    above = _over_lines(residual / np.sqrt(total), line)
+    if not allowed.any():
+        return above.max(axis=1)
+    # In a mean over bins variances of noise add up, but standard deviations of what they have in common.
+    expected = _over_lines(variance / total, line**2) + _over_lines(np.sqrt(allowed / total), line) ** 2
+    return (above / np.sqrt(expected)).max(axis=1)
+
+
+def counted_variance(patterns: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """Of counts, as the fit takes it, from patterns and fits of shape (n_patterns, n_bins); same shape."""
+    return np.maximum(fitted, LEAST * patterns.mean(axis=1, keepdims=True))
+
+
+def _over_lines(values, line):
+    return convolve1d(values, line, axis=1, mode="constant")

@@ -9,6 +9,7 @@ position and the width of a line.
 """
 
 import math
+from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -20,6 +21,21 @@ TAPS = 2
 """Bins beyond the shift that cubic convolution reaches."""
 DEEPEST = 0.2
 """Largest depth over distance: beyond it the sample would stand in the detector, or the distance is wrong."""
+
+
+@dataclass(frozen=True)
+class DepthWeights:
+    """How much matter counts in a ray by how deep it lies: from `low` to `high` along a ramp over the channels."""
+
+    low: np.ndarray
+    """Weights where the ramp is 0, (angle, position, depth); depths of `cell` pixels each, upstream first, the middle
+    one on the axis."""
+    high: np.ndarray
+    """Where it is 1, same shape."""
+    ramp: np.ndarray
+    """(channel of the projection,)."""
+    cell: float
+    """Pixels."""
 
 
 class TiltedBeam(ParallelBeam):
@@ -90,6 +106,30 @@ class TiltedBeam(ParallelBeam):
         _project(channels, *self._geometry(), group, sinogram)
         return sinogram
 
+    def weighted(self, image: np.ndarray, weights: DepthWeights) -> np.ndarray:
+        """A projection in which matter counts by its depth: (y, x, channel + 2 padding) to (angle, position, channel).
+
+        Raises
+        ------
+        GeometryError
+            If the weights are not those of its rays and channels.
+        """
+        channels = _with_channels(image, self.shape[1], "image [y, x]")
+        n_channels = channels.shape[2] - 2 * self.padding
+        deep = math.ceil(2**0.5 * self.n_pixels / weights.cell)
+        expected = (*self.shape[0], weights.low.shape[-1])
+        if weights.low.shape != expected or weights.high.shape != expected or expected[2] < deep:
+            raise GeometryError(
+                f"weights {weights.low.shape} and {weights.high.shape}: expected (angle, position, depth) = "
+                f"{self.shape[0]} and at least {deep} depths"
+            )
+        if weights.ramp.shape != (n_channels,):
+            raise GeometryError(f"weights for {weights.ramp.size} channels, an image of {n_channels}")
+        sinogram = np.zeros((*self.shape[0], n_channels), dtype=np.float32)
+        low, high, ramp = (np.asarray(a, dtype=np.float32) for a in (weights.low, weights.high, weights.ramp))
+        _project_weighted(channels, *self._geometry(), low, high - low, ramp, float(weights.cell), sinogram)
+        return sinogram
+
     def back(self, sinogram: np.ndarray) -> np.ndarray:
         """Project back: (angle, position, channel) to (y, x, channel + 2 padding), float32."""
         channels = _with_channels(sinogram, self.shape[0], "sinogram [angle, position]")
@@ -138,6 +178,31 @@ def _project(image, cos, sin, width, cor, first, last, pixel_over_distance, step
                                 value = w0 * line[m] + w1 * line[m + 1] + w2 * line[m + 2] + w3 * line[m + 3]
                                 sinogram[a, k, m] += left * value
                                 sinogram[a, k + 1, m] += right * value
+
+
+@_parallel
+def _project_weighted(
+    image, cos, sin, width, cor, first, last, pixel_over_distance, step, padding, low, rise, ramp, cell, sinogram
+):
+    n_angles, n_positions, n_channels = sinogram.shape
+    n = image.shape[0]
+    centre, middle = (n - 1) / 2, low.shape[2] / 2
+    for a in numba.prange(n_angles):
+        for i in range(n):
+            y = centre - i
+            for j in range(first[i], last[i]):
+                x = j - centre
+                k, left, right = _shares(x * cos[a] + y * sin[a] + cor[a], width[a], n_positions)
+                u = y * cos[a] - x * sin[a]
+                c, w0, w1, w2, w3 = _taps(u, pixel_over_distance, step, padding)
+                d = int(u / cell + middle)
+                left_low, left_rise = left * low[a, k, d], left * rise[a, k, d]
+                right_low, right_rise = right * low[a, k + 1, d], right * rise[a, k + 1, d]
+                line = image[i, j, c:]
+                for m in range(n_channels):
+                    value = w0 * line[m] + w1 * line[m + 1] + w2 * line[m + 2] + w3 * line[m + 3]
+                    sinogram[a, k, m] += (left_low + left_rise * ramp[m]) * value
+                    sinogram[a, k + 1, m] += (right_low + right_rise * ramp[m]) * value
 
 
 @_parallel
