@@ -169,6 +169,7 @@ def test_the_map_is_that_of_the_cell_and_the_rays_are_divided_by_it(scan, tmp_pa
     divided = measured.intensity.values / found.transmission.values[..., None]
     # Where parallax is undone, rays are divided by what strays at each depth besides: some per cent here.
     close = {"rtol": 1e-5} if way.get("parallax") != "undo" else {"rtol": 0.15}
+    assert ("by depth" in found.attrs["ways_out"]) == (way.get("parallax") == "undo")
     np.testing.assert_allclose(corrected.intensity.values, divided, **close)
     if factor == "transmission":
         assert mean_mu(found, 0, 0.7) == pytest.approx(mu_of(WATER), abs=0.05 * roll)  # a haze of the ring around it

@@ -77,7 +77,7 @@ def main(inputs, outputs, *, phase_set, energy_kev, parallax, nonnegative, setti
         by_depth=depth_ratio(measured, geometry) if parallax == "undo" else None,
         wavelength=model.profile.wavelength,
     )
-    log.info("%s; %s", found.factor, found.zero_order)
+    log.info("%s; %s; %s", found.factor, found.zero_order, found.ways_out)
     papers = papers_map(found, phases, matter)
     log.info("%s", papers)
     recorded = {
@@ -279,6 +279,7 @@ def attenuation_dataset(found, maps, sinogram, phases):
             "factor_error": found.factor.error,
             "factor_source": found.factor.source,
             "zero_order_error": str(found.zero_order),
+            "ways_out": found.ways_out,
             "changes": list(found.settled.changes),
             "settled": bool(found.settled.settled),
             "step_mm": sinogram.attrs["step_mm"],

@@ -71,6 +71,15 @@ class Attenuated:
     by_depth: np.ndarray | None
     """What they were divided by besides, (angle, position, q)."""
 
+    @property
+    def ways_out(self) -> str:
+        """How scattered rays were taken to leave the sample, in words."""
+        if self.by_depth is None:
+            return "scattered rays traced" if self.straight.ndim == 3 else "scattered rays taken as straight"
+        least, most = np.quantile(self.by_depth, [0.001, 0.999])
+        more, less = 100 * (most - 1), 100 * (1 - least)
+        return f"scattered rays traced by depth: up to {more:.1f} % more leaves, {less:.1f} % less"
+
 
 class Attenuation:
     """Scales to µ. The absolute factor is given, or found anew in every map: from the transmission, or from the casing.
@@ -226,7 +235,6 @@ def remove_absorption(
     ratio = None
     if by_depth is not None:
         ratio = by_depth(settled.volume, settled.mu)
-        log.info("by the depth of their lines rays lose up to %.1f %% less, or %.1f %% more", *_percent(ratio))
         corrected = settled.corrected.divided(ratio)
         volume = reconstruct(corrected.intensity)
         scales = fit(volume)
@@ -240,10 +248,6 @@ def remove_absorption(
         step_mm=measured.step_mm,
     )
     return Attenuated(settled, attenuation.factor, first, error, divisor, ratio)
-
-
-def _percent(ratio):
-    return 100 * (np.quantile(ratio, 0.999) - 1), 100 * (1 - np.quantile(ratio, 0.001))
 
 
 def correct_scan(

@@ -79,6 +79,7 @@ def _what_was_found(store):
         f"lowest transmission: {100 * lowest:.1f} %; opaque rays: {100 * opaque:.2f} %",
         f"change of the transmission in each pass: {changes}",
         store.attrs["zero_order_error"].replace(": ", ":\n"),
+        store.attrs["ways_out"].replace(": ", ":\n"),
         store.attrs["papers_map"],
     )
     return "\n\n".join(lines)
