@@ -35,7 +35,7 @@ DEVICE = "CPU"
 SCAN = "v4p20"
 SMOOTH = 0.3
 """Weight of the prior, given: looking for it by hold-out takes three times as long."""
-STEPS = 6
+STEPS = 8
 """Of each of the two searches at most, for each takes a minute or two; whether they settled is reported."""
 GOALS = {"a": 0.001, "c": 0.002}
 """Å, of a region's mean."""
