@@ -22,6 +22,8 @@ import numpy as np
 import pyFAI
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
+from ..config.images import Integrate
+from ..integration import Integrator
 from ..io.frames import open_frames
 from ..io.poni import write_poni
 from ..kernels import TrimmedMean, cuda, native, portable, reference
@@ -36,6 +38,7 @@ SCALES = {"370 counts": 1.0, "12 counts": 1 / 30, "1 count": 1 / 300}
 """Share of the measured counts (median 373 per pixel) that a Poisson resample keeps."""
 GOALS = {"native": {"no": 10, "full": 20}, "numba": {"no": 4.5, "full": 9}}
 """How many times faster than pyFAI without and with pixel splitting (its default) each kernel should be."""
+AS_A_JOB = "chunk to pattern as a job does it"
 REPETITIONS = 7
 FRAMES_PER_READ = 8
 LINES, N_POSITIONS, WORKERS = (2, 6), 320, 2
@@ -188,6 +191,10 @@ def end_to_end(setup: Setup) -> list[Mark]:
                 contenders[f"chunk to pattern, {name}"] = lambda kernel=kernel: [
                     kernel(source.read(i, i + 1)) for i in frames
                 ]
+            for name, integrator in as_jobs(setup).items():
+                contenders[f"{AS_A_JOB}, {name}"] = lambda integrator=integrator: integrator(
+                    source.read(0, len(frames))
+                )
             seconds = alternating(contenders, REPETITIONS)
     per_frame = {name: float(np.median(values)) / FRAMES_PER_READ for name, values in seconds.items()}
     floor = per_frame["read by open_frames"] + per_frame["gather in the order of the bins"]
@@ -198,7 +205,16 @@ def end_to_end(setup: Setup) -> list[Mark]:
         goal = {"native": 40, "numba": 15}[name]
         marks.append(at_least(f"end to end from bitshuffle-LZ4, {name}", goal, 1 / value, "frames/s/core"))
         marks.append(reported(f"end to end over the floor, {name}", value / floor, "×"))
-    return marks
+    name = f"{AS_A_JOB}, whole bins from half ones"
+    return [*marks, at_least(f"{name}, kernel of this machine", 40, 1 / per_frame[name], "frames/s/core")]
+
+
+def as_jobs(setup: Setup) -> dict[str, Integrator]:
+    """What a job integrates with, with bins as its default makes them and with plain ones."""
+    low, high = setup.q_range
+    options = {"q_min": low, "q_max": high, "n_bins": N_BINS, "polarization": POLARIZATION, "trim": TRIM}
+    kinds = {"whole bins from half ones": True, "bins as their pixels are": False}
+    return {name: Integrator(setup.geometry, setup.mask, **options, centred=centred) for name, centred in kinds.items()}
 
 
 @numba.njit(nogil=True)
@@ -245,14 +261,14 @@ def memory(setup: Setup) -> list[Mark]:
 
 def peak_of_job(folder: Path, n_lines: int, q_range: tuple[float, float]) -> float:
     """Largest resident memory in MiB of the workflow's own script, run in a process of its own."""
-    settings = {"q_min": q_range[0], "q_max": q_range[1], "n_bins": N_BINS, "trim": TRIM, "groups": 4}
+    settings = Integrate(q_min=q_range[0], q_max=q_range[1], n_bins=N_BINS, trim=TRIM, groups=4, max_bad_frames=0)
     code = f"""
 import resource, sys
 sys.path.insert(0, {str(SCRIPTS)!r})
 import integrate
 integrate.main("geometry.poni", "mask.npy", "p{n_lines}.zarr", "p{n_lines}.json", file="scan{n_lines}.h5",
     dataset="frames", n_projections={n_lines}, n_positions={N_POSITIONS}, workers={WORKERS}, polarization=0.95,
-    counters=dict(monitor=None, omega=None, translation=None), settings={settings | {"max_bad_frames": 0.0}!r})
+    counters=dict(monitor=None, omega=None, translation=None), settings={settings.model_dump(mode="json")!r})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
