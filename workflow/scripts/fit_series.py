@@ -42,7 +42,8 @@ def main(inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
     corrected = at_one_intensity(patterns.intensity.values, beam.values, usable)
     if series["source"] == "fit":
         found, like = fit_series(model, corrected, level=settings["level"], most=settings["max_iterations"]), {}
-        tell(found, [part.voxels.converged.mean() for part in found[:2]], "settled")
+        fits = found.points, found.lines
+        tell(fits, [part.voxels.converged.mean() for part in fits], "settled")
         log.info("lines of all phases are wider by %.2g of their q: depth along the beam, or strain", found.widening)
     else:
         found, like = by_networks(inputs["model"], model, corrected, refined=series["source"] == "pqnet+fit")
@@ -91,7 +92,8 @@ def by_networks(path, model, patterns, *, refined):
 
     ensemble, _ = read_ensemble(path, q=model.q, phases=model.phases.names, device=best_device())
     found, points, lines = predict_series(ensemble, model, patterns, refined=refined)
-    tell(found, [points[found.points.mask].mean(), lines.mean()], "like the library")
+    fits = found.points, found.lines
+    tell(fits, [points[found.points.mask].mean(), lines.mean()], "like the library")
     if lines.mean() < 0.5:
         log.warning("most lines are unlike the library: are all phases in the set, and their ranges wide enough?")
     units = {"units": "1"}
@@ -130,9 +132,9 @@ def write_table(path, columns, rows):
         writer.writerows(rows)
 
 
-def tell(found, shares, how):
+def tell(fits, shares, how):
     """What a user wants to know before opening the figure."""
-    for what, fit, share in zip(("frames", "lines"), found[:2], shares, strict=True):
+    for what, fit, share in zip(("frames", "lines"), fits, shares, strict=True):
         log.info(
             "%d of %d %s, %.1f %% %s; Rwp %.2f %% (median)",
             fit.mask.sum(),

@@ -57,10 +57,7 @@ def optical_depth(
     AttenuationError
         When the map is not square, negative or not finite.
     """
-    if mu.ndim != 2 or mu.shape[0] != mu.shape[1]:
-        raise AttenuationError(f"expected an attenuation map [y, x], y = x; found shape {mu.shape}")
-    if not np.isfinite(mu).all() or (mu < 0).any():
-        raise AttenuationError("the attenuation map holds values that are negative or not finite")
+    check_mu(mu)
     fine = np.repeat(np.repeat(mu, subrays, axis=0), subrays, axis=1)
     axis = subrays * np.asarray(cor, dtype=float) + (subrays - 1) / 2
     A = ParallelBeam(angles, subrays * n_positions, axis, fine.shape[0])
@@ -132,3 +129,17 @@ def correct_absorption(
         T if T.ndim == 2 else T.mean(axis=2),
         opaque if opaque.ndim == 2 else opaque.any(axis=2),
     )
+
+
+def check_mu(mu: np.ndarray) -> None:
+    """Refuse what is no attenuation map.
+
+    Raises
+    ------
+    AttenuationError
+        When it is not square, negative or not finite.
+    """
+    if mu.ndim != 2 or mu.shape[0] != mu.shape[1]:
+        raise AttenuationError(f"expected an attenuation map [y, x], y = x; found shape {mu.shape}")
+    if not np.isfinite(mu).all() or (mu < 0).any():
+        raise AttenuationError("the attenuation map holds values that are negative or not finite")

@@ -22,7 +22,7 @@ class Settled:
     scales: np.ndarray
     """Scale maps of the corrected sinogram, (phase, y, x)."""
     mu: np.ndarray
-    """Attenuation map that corrected it, 1/mm, (y, x)."""
+    """Attenuation map that corrected it, 1/mm, (y, x); after a pass by depth that of these scales."""
     corrected: Corrected
     """The sinogram."""
     volume: np.ndarray

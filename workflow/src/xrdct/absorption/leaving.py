@@ -3,8 +3,7 @@
 A ray that is divided by its straight transmission is right for a full ring to first order, and for all of its depths
 together. Not so for each of them: from the entrance the scattered rays of a ring stray through all of the sample, from
 the exit not at all. Without parallax that is a per cent or two of brightness. With parallax depth is where in the
-pattern a line is seen, and what is too bright at the entrance looks like lines that are shifted: c of NCA in the middle
-of an 18650 by 4e-3 Å.
+pattern a line is seen, and what is too bright at the entrance looks like lines that are shifted.
 """
 
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
-from ..errors import AttenuationError
+from .correction import check_mu
 from .tracing import between, sheared
 
 DEPTHS = 256
@@ -55,8 +54,7 @@ class Leaving:
         cor: float | np.ndarray,
         n_positions: int,
     ):
-        if mu.ndim != 2 or mu.shape[0] != mu.shape[1] or not np.isfinite(mu).all() or (mu < 0).any():
-            raise AttenuationError(f"expected an attenuation map [y, x], y = x, of 0 or more; found shape {mu.shape}")
+        check_mu(mu)
         finer = max(1, FINE // len(mu))
         self._mu = np.kron(mu, np.ones((finer, finer))) * step_mm / finer
         self._angles, self._finer = np.radians(np.asarray(angles, dtype=float)), finer
