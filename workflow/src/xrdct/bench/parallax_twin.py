@@ -14,8 +14,6 @@ import numpy as np
 import xarray as xr
 import yaml
 
-from ..config import PhaseSetSettings
-from ..config.fit import read_preset
 from ..fit.maps import fit_volume
 from ..fit.model import PatternModel
 from ..fit.parallax import parallax_width
@@ -28,7 +26,7 @@ from ..reconstruction.operator import ParallelBeam
 from ..twin.cell import SUB_VOXELS, material_maps, material_names
 from ..twin.parameters import load_parameters
 from ..twin.projector import project
-from .absorption import CONFIG, REGIONS, REPOSITORY, TWIN, call, lattice
+from .absorption import CONFIG, REGIONS, REPOSITORY, TWIN, call, lattice, phase_set
 from .marks import Mark, at_most, reported
 
 DEVICE = "CPU"
@@ -77,11 +75,6 @@ def configuration() -> dict:
         "absorption": CONFIG["absorption"] | {"factor": "transmission"},
         "dlsr": {"smooth": SMOOTH, "max_iterations": STEPS, "samples": 0},
     }
-
-
-def phase_set() -> PhaseSetSettings:
-    """The preset to the end of the strip, with a background that the electrolyte's halo needs."""
-    return read_preset("nca-13").model_copy(update={"name": "nca-13-to-3.36", "q_max": 3.36, "background_degree": 7})
 
 
 def compare(folder: Path) -> list[Mark]:
