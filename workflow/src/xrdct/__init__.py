@@ -2,6 +2,8 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from .stale_kernels import forget_stale_kernels
+
 
 def _version() -> str:
     """Of the installed package, or of the checkout that is used without one (jobs in conda environments)."""
@@ -16,3 +18,4 @@ def _version() -> str:
 
 
 __version__ = _version()
+forget_stale_kernels()  # before any module loads them

@@ -113,7 +113,7 @@ def phase_set() -> PhaseSetSettings:
     """
     preset = read_preset("nca-13")
     grains = [PhaseSettings(name=name, size_nm=150.0) for name in ("alpha-FeSi2", "beta-FeSi2")]
-    changes = {"name": "nca-13-and-grains", "q_max": 3.36, "background_degree": 12, "phases": [*preset.phases, *grains]}
+    changes = {"name": "nca-13-and-grains", "q_max": 3.36, "background_degree": 12, "phases": (*preset.phases, *grains)}
     return preset.model_copy(update=changes)
 
 
