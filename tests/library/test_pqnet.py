@@ -542,6 +542,8 @@ class TestVolume:
         scales = found.refined.phase_maps("scale")[0].ravel()[1:]
         assert np.median(np.abs(scales / (gain * scale[1:]) - 1)) < 0.05
         assert found.in_range[found.refined.mask].mean() > 0.85
+        # The networks know this structure: what they say alone lies where the steps end, but for one voxel in ten.
+        assert found.answers_in_range.sum() > 0.9 * found.in_range.sum()
         assert not found.in_range[0, 0]
 
     def test_a_line_against_time_has_the_networks_answers_or_the_two_steps_from_them(self, ensemble, task):

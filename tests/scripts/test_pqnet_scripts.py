@@ -153,13 +153,14 @@ def test_the_figure_and_the_table_compare_with_the_fit(folder):
 
 
 def test_a_disagreement_is_marked_with_its_warning(folder):
-    maps, fitted = read_store(folder / "m.zarr", "pqnet").load(), read_store(folder / "f.zarr", "fit").load()
+    stores = {"m": "pqnet", "r": "fit", "f": "fit"}
+    maps, refined, fitted = (read_store(folder / f"{name}.zarr", kind).load() for name, kind in stores.items())
     maps["c"][0, 2:4, 1] += 1.0  # far beyond any error bar, in two voxels with NCA
     maps["in_range"][2:4, 1] = [True, False]
     found = disagreement(maps, fitted)
     assert found[2:4, 1].tolist() == [2, 1]
     assert np.isfinite(found[:, :5]).all()
-    row = next(r for r in compare(maps, fitted, fitted) if (r["parameter"], r["source"]) == ("c", "pqnet"))
+    row = next(r for r in compare(maps, refined, fitted) if (r["parameter"], r["source"]) == ("c", "pqnet"))
     assert 0 < row["warned"] < 1
 
 

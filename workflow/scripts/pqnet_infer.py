@@ -46,7 +46,7 @@ def main(inputs, outputs, *, phase_set, mask_threshold, parallax):
     )
     tell(found, facts)
     warnings = advise(found.refined, level="full", variance=None if noise is None else noise[model.inside])
-    for warning in warnings:
+    for warning in [*found.biased, *warnings]:
         log.warning(warning)
     recorded = {
         "settings": {"phase_set": phase_set, "mask_threshold": mask_threshold, "parallax": parallax},
@@ -69,10 +69,12 @@ def tell(found, facts):
     """What a user wants to know before opening the maps."""
     prediction, mask = found.prediction, found.refined.mask
     log.info(
-        "%d voxels of %.3g effective counts per bin (median), %.0f %% in range; noise %.3g times what was given",
+        "%d voxels of %.3g effective counts per bin (median), %.0f %% in range, %.0f %% with the networks' own "
+        "answers; noise %.3g times what was given",
         mask.sum(),
         np.median(prediction.level),
         100 * found.in_range[mask].mean(),
+        100 * found.answers_in_range[mask].mean(),
         found.noise_factor,
     )
     worst = int(found.missed.argmax())
@@ -105,13 +107,18 @@ def to_dataset(found, ensemble, volume):
     }
     data |= {
         "level": (("y", "x"), found.refined.image(prediction.level), {"units": "counts"}),
-        "in_range": (("y", "x"), found.in_range, {"units": "1"}),
+        "in_range": (("y", "x"), found.answers_in_range, {"units": "1"}),
         "mask": (("y", "x"), found.refined.mask, {"units": "1"}),
     }
     return xr.Dataset(
         data,
         coords=map_coords(found.refined, volume),
-        attrs={"source": "pqnet", "voxel_mm": volume.attrs["voxel_mm"], "noise_factor": found.noise_factor},
+        attrs={
+            "source": "pqnet",
+            "voxel_mm": volume.attrs["voxel_mm"],
+            "noise_factor": found.noise_factor,
+            "warnings": found.biased,
+        },
     )
 
 

@@ -30,14 +30,13 @@ def compare(maps: xr.Dataset, refined: xr.Dataset, fit: xr.Dataset) -> list[dict
         maps; None where there are no such voxels.
     """
     rows = []
-    in_range = maps.in_range.values
     for phase, parameter in answered(maps):
         for source, store, suffix in (("pqnet", maps, "_std"), ("pqnet+fit", refined, "_err")):
             difference, sigma = differences(store, fit, phase, parameter, suffix)
             chosen = np.isfinite(difference)
             if not chosen.any():
                 continue
-            values, errors = difference[chosen], sigma[chosen]
+            values, errors, in_range = difference[chosen], sigma[chosen], store.in_range.values[chosen]
             far = np.abs(values) > APART * errors
             rows.append(
                 {
@@ -49,9 +48,9 @@ def compare(maps: xr.Dataset, refined: xr.Dataset, fit: xr.Dataset) -> list[dict
                     "rms": float(1.4826 * np.median(np.abs(values - np.median(values)))),
                     "error": float(np.median(errors)),
                     "apart": float(far.mean()),
-                    "apart_in_range": _share(far[in_range[chosen]]),
-                    "apart_outside": _share(far[~in_range[chosen]]),
-                    "warned": _share(~in_range[chosen][far]),
+                    "apart_in_range": _share(far[in_range]),
+                    "apart_outside": _share(far[~in_range]),
+                    "warned": _share(~in_range[far]),
                 }
             )
     return rows

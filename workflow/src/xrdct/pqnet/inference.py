@@ -8,6 +8,7 @@ import numpy as np
 from ..fit.maps import VoxelFit, bright_voxels
 from ..fit.model import PatternModel
 from ..fit.solve import FitResult, fit_patterns
+from .agreement import FAR, biased, pulls
 from .allowance import Allowance, Judged, find_allowance, judge, noise_factors, over_the_image
 from .ensemble import Ensemble, Prediction
 from .population import narrowed, with_limits_of
@@ -30,12 +31,21 @@ class VolumePrediction:
     """The two steps; its standard errors follow from `noise_factor`."""
     in_range: np.ndarray
     """Whether a voxel is like the library, shape (n_y, n_x), bool; False outside the mask."""
+    agrees: np.ndarray
+    """Whether all that the networks answer lies near the two steps (`agreement`), same shape."""
+    biased: list[str]
+    """Cells that the networks answer beside the two steps nearly everywhere, in words."""
     noise_factor: float
     """What the given variance was multiplied with to be that of the voxels."""
     missed: np.ndarray
     """Errors of the model relative to the fit that the voxels share, shape (n_bins,); see `allowance`."""
     widest: float
     """Largest FWHM, relative to q, that lines were widened by."""
+
+    @property
+    def answers_in_range(self) -> np.ndarray:
+        """Whether the networks' own answers are to be trusted, same shape."""
+        return self.in_range & self.agrees
 
     def map_of(self, values: np.ndarray, targets: list[tuple[str, str]], parameter: str) -> np.ndarray:
         """One parameter of every phase and peak, shape (n_scales, n_y, n_x), NaN where it is not answered.
@@ -122,13 +132,16 @@ def predict_volume(
         extra=float(np.sqrt(np.mean(width**2))),
     )  # fmt: skip
     found = VoxelFit(model, mask, mean, mean_pattern, ensemble.calibrated_steps(voxels, prediction.level))
-    in_range = np.zeros(mask.shape, dtype=bool)
+    apart = pulls(ensemble.scaling, prediction.values, prediction.bars, voxels.parameters)
+    agrees, in_range = np.zeros(mask.shape, dtype=bool), np.zeros(mask.shape, dtype=bool)
+    agrees[mask] = (np.abs(apart) < FAR).all(axis=1)
     judged = _joined(Judged, judged)
     in_range[mask] = is_in_range(
         ensemble, model, replace(prediction, level=judged.level, strange=judged.strange),
         replace(voxels, chi2=judged.chi2), judged.local,
     )  # fmt: skip
-    return VolumePrediction(prediction, found, in_range, factor, allowance.own, float(width.max()))
+    told = biased(ensemble.scaling, apart)
+    return VolumePrediction(prediction, found, in_range, agrees, told, factor, allowance.own, float(width.max()))
 
 
 def is_in_range(

@@ -1,5 +1,7 @@
 """The figure of PQ-Net beside the fit."""
 
+from textwrap import wrap
+
 import numpy as np
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -34,6 +36,9 @@ def draw_comparison(maps: xr.Dataset, refined: xr.Dataset, fit: xr.Dataset, *, c
     for row, (phase, parameter) in zip(axes, shown, strict=False):
         _draw_row(figure, row, maps, refined, fit, phase, parameter, colormap)
     _draw_trust(figure, axes[-1], maps, refined, fit)
+    warnings = [line for text in maps.attrs.get("warnings", []) for line in wrap(text, 150)]
+    if warnings:
+        figure.supxlabel("\n".join(warnings), x=0.02, ha="left", fontsize=7.5, color=COLOURS[1])
     for axis in [*axes[:, :3].ravel(), axes[-1, 3]]:
         axis.set(xticks=[], yticks=[])
     return figure
@@ -75,7 +80,7 @@ def _draw_trust(figure, axes, maps, refined, fit):
     """Where the answers are to be believed."""
     inside = np.where(maps.mask.values, maps.in_range.values.astype(float), np.nan)
     axes[0].imshow(inside, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
-    axes[0].set_title(f"in range (yellow): {100 * np.nanmean(inside):.0f} %", fontsize=9)
+    axes[0].set_title(f"networks in range (yellow): {100 * np.nanmean(inside):.0f} %", fontsize=9)
     level = np.log10(np.maximum(maps.level.values, 0.1))
     drawn = axes[1].imshow(level, cmap="cividis", interpolation="nearest")
     axes[1].set_title("effective counts per bin, log₁₀", fontsize=9)

@@ -42,7 +42,8 @@ def predict_series(ensemble: Ensemble, model: PatternModel, patterns: np.ndarray
     options = {"variance": None, "mask_threshold": 0.0}
     points, lines = (predict_volume(ensemble, model, part, **options) for part in (patterns, mean_of_lines(patterns)))
     fits = [one.refined if refined else as_fit(one, ensemble.scaling.targets) for one in (points, lines)]
-    return SeriesPrediction(SeriesFit(*fits), points.in_range, lines.in_range[:, 0])
+    in_range = [one.in_range if refined else one.answers_in_range for one in (points, lines)]
+    return SeriesPrediction(SeriesFit(*fits), in_range[0], in_range[1][:, 0])
 
 
 def as_fit(found: VolumePrediction, targets: tuple[tuple[str, str], ...]) -> VoxelFit:

@@ -1,0 +1,52 @@
+"""What the networks say without the two steps, held against the two steps.
+
+`allowance` asks whether the fit describes a voxel. It may do so although the networks, who know a phase by the
+structure of the library, answer with a cell beside it, and their error bars, made with that structure, do not know.
+"""
+
+import numpy as np
+
+from .scaling import Scaling
+
+FAR = 3.0
+"""Error bars between the two answers from which the networks' own is out of range. From one noise, they differ by less
+than a bar."""
+BIASED = 1.0
+"""Error bars between the two in the median voxel from which a cell is off everywhere."""
+FEWEST = 30
+"""Voxels that have a median."""
+
+
+def pulls(scaling: Scaling, values: np.ndarray, bars: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    """Difference of the networks' answers from the two steps, in error bars of the networks.
+
+    Parameters
+    ----------
+    scaling
+        Of the ensemble.
+    values, bars
+        Of the networks, shape (n_voxels, n_targets).
+    parameters
+        After the two steps, shape (n_voxels, n_parameters), in the same units.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_voxels, n_targets); 0 where a phase is not there: its scale is not above two error bars.
+    """
+    there = (values > 2 * bars)[:, scaling.owners] & (bars > 0)
+    return np.where(there, (values - parameters[:, scaling.places]) / np.where(there, bars, 1), 0.0)
+
+
+def biased(scaling: Scaling, found: np.ndarray) -> list[str]:
+    """Cells that the networks answer beside the two steps in most voxels, one sentence each, of `pulls`."""
+    sentences = []
+    for k in np.flatnonzero(~scaling.is_scale):
+        there = found[found[:, k] != 0, k]
+        if there.size >= FEWEST and abs(np.median(there)) > BIASED:
+            name, edge = scaling.targets[k]
+            sentences.append(
+                f"{name}: what the networks alone say of {edge} is {np.median(there):+.1f} of their error bars off the "
+                "two steps in the median voxel; take the maps after the steps. Has the phase another structure here?"
+            )
+    return sentences
