@@ -33,11 +33,22 @@ def test_a_difference_counts_in_error_bars_of_the_networks(scaling):
 
 
 def test_a_phase_that_is_not_there_cannot_be_off(scaling):
-    values, bars, parameters = answers(2)
-    parameters[0, 5] += 100.0  # half an error bar of copper is none
+    values, bars, parameters = answers(200)
+    parameters[100:, 5] = 100.0
+    values[100:, 2] = 100.0
+    parameters[0, 5] = 10.0  # a tenth of what there is elsewhere leaks from a neighbour
     values[1, 0] = 1.5
-    parameters[1, 3] += 1.0  # nor has a cathode of one and a half a cell
+    parameters[1, 0] = 1.5
+    parameters[1, 3] += 1.0  # nor has a cathode of one and a half error bars a cell
     assert (pulls(scaling, values, bars, parameters) == 0).all()
+
+
+def test_a_phase_that_the_networks_miss_is_seen(scaling):
+    values, bars, parameters = answers(200)
+    parameters[100:, 5] = 100.0
+    values[100:, 2] = 100.0
+    parameters[0, 5] = 90.0
+    assert pulls(scaling, values, bars, parameters)[0].tolist() == [0, 0, -89.5]
 
 
 def test_a_cell_that_is_off_in_the_median_voxel_is_told_and_one_that_scatters_is_not(scaling):

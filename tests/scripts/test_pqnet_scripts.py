@@ -166,7 +166,9 @@ def test_a_disagreement_is_marked_with_its_warning(folder):
 
 def test_answers_take_the_place_of_the_two_steps_in_figures(folder):
     answers, refined = read_store(folder / "m.zarr", "pqnet"), read_store(folder / "r.zarr", "fit")
-    found = answers_as_fit(answers, refined)
+    found = answers_as_fit(answers.assign_attrs(warnings=["NCA is off"]), refined)
+    np.testing.assert_array_equal(found.in_range, answers.in_range)
+    assert found.attrs["warnings"] == ["NCA is off", *refined.attrs["warnings"]]
     check_form(found, "fit", origin="answers")
     assert found.attrs["source"] == "pqnet"
     np.testing.assert_array_equal(found.c_err, answers.c_std)

@@ -41,17 +41,19 @@ def main(inputs, outputs, *, phase_set, settings, series, ty_mm, step_mm):
     usable = usable_frames(patterns.intensity.values, patterns.monitor.values, patterns.valid.values)
     corrected = at_one_intensity(patterns.intensity.values, beam.values, usable)
     if series["source"] == "fit":
-        found, like = fit_series(model, corrected, level=settings["level"], most=settings["max_iterations"]), {}
+        found = fit_series(model, corrected, level=settings["level"], most=settings["max_iterations"])
+        flags, biased = {}, []
         fits = found.points, found.lines
         tell(fits, [part.voxels.converged.mean() for part in fits], "settled")
         log.info("lines of all phases are wider by %.2g of their q: depth along the beam, or strain", found.widening)
     else:
-        found, like = by_networks(inputs["model"], model, corrected, refined=series["source"] == "pqnet+fit")
+        found, flags, biased = by_networks(inputs["model"], model, corrected, refined=series["source"] == "pqnet+fit")
     epoch = patterns.epoch.values
     electric, cycles = beside(inputs["log"], epoch.mean(axis=1), series)
     position = ty_mm + (step_mm or 0.0) * np.arange(epoch.shape[1])
-    dataset = series_dataset(found, epoch, electric, position, least_mass=series["least_mass"]).assign(like)
+    dataset = series_dataset(found, epoch, electric, position, least_mass=series["least_mass"]).assign(flags)
     warnings = advise(found.points, level=settings["level"] if series["source"] == "fit" else "full", variance=None)
+    warnings = [*biased, *warnings]
     for warning in warnings:
         log.warning(warning)
     dataset.attrs |= {"source": series["source"], "widening": found.widening, "warnings": warnings}
@@ -85,19 +87,23 @@ def beside(path, when, series):
 
 
 def by_networks(path, model, patterns, *, refined):
-    """What the networks say, and whether frames and lines are like their library."""
+    """What the networks say, whether frames and lines are in range, and what to warn of."""
     from xrdct.denoise.unet import best_device
     from xrdct.io.pqnet import read_ensemble
     from xrdct.pqnet.series import predict_series
 
     ensemble, _ = read_ensemble(path, q=model.q, phases=model.phases.names, device=best_device())
-    found, points, lines = predict_series(ensemble, model, patterns, refined=refined)
+    found, points, lines, biased = predict_series(ensemble, model, patterns, refined=refined)
     fits = found.points, found.lines
-    tell(fits, [points[found.points.mask].mean(), lines.mean()], "like the library")
+    tell(fits, [points[found.points.mask].mean(), lines.mean()], "in range")
     if lines.mean() < 0.5:
-        log.warning("most lines are unlike the library: are all phases in the set, and their ranges wide enough?")
+        log.warning(
+            "most lines are out of range: are all phases in the set, with the structures that they have here, and "
+            "their ranges wide enough?"
+        )
     units = {"units": "1"}
-    return found, {"in_range": (("line", "point"), points, units), "line_in_range": (("line",), lines, units)}
+    flags = {"in_range": (("line", "point"), points, units), "line_in_range": (("line",), lines, units)}
+    return found, flags, biased
 
 
 def rows_of(dataset):

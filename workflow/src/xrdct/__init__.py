@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from .stale_kernels import forget_stale_kernels
+from .kernel_cache import choose_kernel_cache
 
 
 def _version() -> str:
@@ -18,4 +18,4 @@ def _version() -> str:
 
 
 __version__ = _version()
-forget_stale_kernels()  # before any module loads them
+choose_kernel_cache()  # before any module loads one

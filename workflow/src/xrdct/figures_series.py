@@ -78,7 +78,7 @@ def _draw_weights(axis, hours, series, title, phases):
     if "line_in_range" in series:
         strange = hours[~series.line_in_range.values]
         if strange.size:
-            axis.errorbar(strange, np.zeros(strange.size), fmt="kx", ms=4, label="unlike the library")
+            axis.errorbar(strange, np.zeros(strange.size), fmt="kx", ms=4, label="out of range")
     axis.set_ylim(-3, 103)
     axis.set_ylabel(f"{title}\nweight %", fontsize=8)
     axis.grid(color="0.9", lw=0.5)

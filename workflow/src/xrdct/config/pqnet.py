@@ -69,7 +69,7 @@ class PqNet(Section):
     held_out: Annotated[int, Field(ge=2000)] = 30_000
     """Patterns that error bars are calibrated on; no network ever sees them."""
     alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """Share of ordinary patterns that may be called out of range."""
+    """Share of ordinary patterns that may be called out of range after the two steps."""
     gpu: Annotated[int, Field(ge=0, le=8)] = 0
     """GPUs that a job asks a cluster for; one that is there is used in any case."""
     cache: str | None = None

@@ -12,7 +12,9 @@ FAR = 3.0
 """Error bars between the two answers from which the networks' own is out of range. From one noise, they differ by less
 than a bar."""
 BIASED = 1.0
-"""Error bars between the two in the median voxel from which a cell is off everywhere."""
+"""Error bars between the two in the median voxel from which a cell is told to be off."""
+STRONG = 0.2
+"""Of a phase's strongest (99th percentile): where the steps find more, the networks may not have missed it."""
 FEWEST = 30
 """Voxels that have a median."""
 
@@ -32,10 +34,13 @@ def pulls(scaling: Scaling, values: np.ndarray, bars: np.ndarray, parameters: np
     Returns
     -------
     numpy.ndarray
-        Shape (n_voxels, n_targets); 0 where a phase is not there: its scale is not above two error bars.
+        Shape (n_voxels, n_targets); 0 where a phase is not there: the networks' scale is not above two error bars, and
+        that of the steps is not strong.
     """
-    there = (values > 2 * bars)[:, scaling.owners] & (bars > 0)
-    return np.where(there, (values - parameters[:, scaling.places]) / np.where(there, bars, 1), 0.0)
+    found = parameters[:, scaling.places]
+    missed = scaling.is_scale & (found > STRONG * np.percentile(found, 99, axis=0))
+    there = ((values > 2 * bars)[:, scaling.owners] | missed) & (bars > 0)
+    return np.where(there, (values - found) / np.where(there, bars, 1), 0.0)
 
 
 def biased(scaling: Scaling, found: np.ndarray) -> list[str]:

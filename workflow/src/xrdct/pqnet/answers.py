@@ -36,4 +36,6 @@ def answers_as_fit(answers: xr.Dataset, refined: xr.Dataset) -> xr.Dataset:
     shares[crystalline] = weight_fractions(answers.scale.values[crystalline], refined.density.values[crystalline])
     inside = refined.mask.values
     found["weight_fraction"] = refined.weight_fraction.copy(data=np.where(inside, shares, np.nan).astype(np.float32))
-    return found.assign_attrs(source="pqnet")
+    found["in_range"] = answers.in_range
+    warnings = [*answers.attrs.get("warnings", []), *refined.attrs.get("warnings", [])]
+    return found.assign_attrs(source="pqnet", warnings=warnings)

@@ -200,7 +200,7 @@ def make_ensemble(
     patterns
         Held-out patterns.
     alarms
-        Share of ordinary patterns that may be called out of range by all checks together.
+        Share of ordinary patterns that may be called out of range after the two steps, by all checks together.
     least
         Error bars are calibrated on patterns whose phase has at least this share of a full phase.
     """

@@ -32,9 +32,9 @@ class VolumePrediction:
     in_range: np.ndarray
     """Whether a voxel is like the library, shape (n_y, n_x), bool; False outside the mask."""
     agrees: np.ndarray
-    """Whether all that the networks answer lies near the two steps (`agreement`), same shape."""
+    """Whether what the networks say of the phases that are there lies near the two steps (`agreement`), same shape."""
     biased: list[str]
-    """Cells that the networks answer beside the two steps nearly everywhere, in words."""
+    """Cells that the networks answer beside the two steps in most voxels, in words."""
     noise_factor: float
     """What the given variance was multiplied with to be that of the voxels."""
     missed: np.ndarray
@@ -44,7 +44,7 @@ class VolumePrediction:
 
     @property
     def answers_in_range(self) -> np.ndarray:
-        """Whether the networks' own answers are to be trusted, same shape."""
+        """Whether a voxel is like the library and the networks' own answers agree with the steps, same shape."""
         return self.in_range & self.agrees
 
     def map_of(self, values: np.ndarray, targets: list[tuple[str, str]], parameter: str) -> np.ndarray:

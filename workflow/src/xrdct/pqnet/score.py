@@ -122,7 +122,7 @@ def card_text(card: dict) -> str:
             for s in card["scores"]
         ),
         "",
-        "Ordinary patterns called out of range: "
+        "Ordinary patterns called out of range after the 2 steps: "
         + ", ".join(f"{100 * share:.1f} % at {dose}" for dose, share in card["alarms"].items())
         + ".",
     ]

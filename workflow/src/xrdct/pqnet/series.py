@@ -17,9 +17,12 @@ class SeriesPrediction(NamedTuple):
 
     found: SeriesFit
     in_range: np.ndarray
-    """Whether a frame is like the library, shape (n_lines, n_points), bool; False where it cannot be used."""
+    """Whether a frame is like the library and, without the two steps, the answers agree with them; shape (n_lines,
+    n_points), bool; False where it cannot be used."""
     line_in_range: np.ndarray
     """The same of the mean of every line, shape (n_lines,)."""
+    biased: list[str]
+    """Without the two steps: cells that lie beside them in most frames, in words."""
 
 
 def predict_series(ensemble: Ensemble, model: PatternModel, patterns: np.ndarray, *, refined: bool) -> SeriesPrediction:
@@ -43,7 +46,7 @@ def predict_series(ensemble: Ensemble, model: PatternModel, patterns: np.ndarray
     points, lines = (predict_volume(ensemble, model, part, **options) for part in (patterns, mean_of_lines(patterns)))
     fits = [one.refined if refined else as_fit(one, ensemble.scaling.targets) for one in (points, lines)]
     in_range = [one.in_range if refined else one.answers_in_range for one in (points, lines)]
-    return SeriesPrediction(SeriesFit(*fits), in_range[0], in_range[1][:, 0])
+    return SeriesPrediction(SeriesFit(*fits), in_range[0], in_range[1][:, 0], [] if refined else points.biased)
 
 
 def as_fit(found: VolumePrediction, targets: tuple[tuple[str, str], ...]) -> VoxelFit:
