@@ -26,7 +26,6 @@ def outer():
     return inner()
 """
 ASK = """
-import sys
 from pathlib import Path
 {first}
 from xrdct.kernel_cache import choose_kernel_cache

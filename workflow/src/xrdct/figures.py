@@ -184,10 +184,15 @@ def draw_fit(maps: xr.Dataset, lines: dict) -> Figure:
     ticks.set(yticks=-np.arange(len(lines)), yticklabels=list(lines), ylim=(-len(lines) + 0.4, 0.6))
     ticks.set(xlabel="q (1/Å)", xlim=(q[0], q[-1]))
     ticks.tick_params(axis="y", labelsize=8)
-    warnings = [line for text in maps.attrs.get("warnings", []) for line in wrap(text, 110)]
+    write_warnings(figure, maps, width=110)
+    return figure
+
+
+def write_warnings(figure: Figure, maps: xr.Dataset, *, width: int) -> None:
+    """What a store warns of, below a figure; lines of `width` characters."""
+    warnings = [line for text in maps.attrs.get("warnings", []) for line in wrap(text, width)]
     if warnings:
         figure.supxlabel("\n".join(warnings), x=0.02, ha="left", fontsize=7.5, color=colour(1))
-    return figure
 
 
 def draw_phase_maps(maps: xr.Dataset, *, colormap: str) -> Figure:

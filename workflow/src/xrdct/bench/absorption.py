@@ -108,8 +108,8 @@ def run(folder: Path, factor: str, *, parallax: bool = True) -> None:
 def phase_set() -> PhaseSetSettings:
     """The preset to the end of the strip at 3.42 1/Å, with the grains, and a background for the electrolyte's halo.
 
-    Left to themselves, the grains' lines are most of χ² in patterns without noise, and the halo moves c by up to 1e-3 Å
-    with degree 5.
+    Left to themselves, the lines of the grains are what the model misses most, and what a stiffer background leaves of
+    the halo moves c.
     """
     preset = read_preset("nca-13")
     grains = [PhaseSettings(name=name, size_nm=150.0) for name in ("alpha-FeSi2", "beta-FeSi2")]

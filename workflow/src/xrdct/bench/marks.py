@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -137,6 +137,16 @@ def publish(found: dict, path: Path | None) -> None:
     print(table(found))
     if path:
         write_summary(found, path)
+
+
+def publish_parts(name: str, parts: Iterable[list[Mark]], *, device: str, path: Path | None) -> None:
+    """As `publish`, of marks that come part by part; the file is written after each of them."""
+    marks = []
+    for part in parts:
+        marks += part
+        if path:
+            write_summary(summary(name, marks, device=device), path)
+    print(table(summary(name, marks, device=device)))
 
 
 def write_summary(found: dict, path: str | Path) -> None:

@@ -32,7 +32,7 @@ from ..twin.cell import SUB_VOXELS, material_maps, material_names
 from ..twin.parameters import load_parameters
 from ..twin.projector import project
 from .absorption import CONFIG, REGIONS, REPOSITORY, TWIN, call, lattice, phase_set
-from .marks import Mark, at_most, publish, reported, summary, write_summary
+from .marks import Mark, at_most, publish_parts, reported
 
 DEVICE = "CPU"
 CASES = {"v4p20": 18650, "v3p79": 2, "v2p65": 3}
@@ -211,12 +211,7 @@ def main(argv=None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), metavar="SCAN")
     parser.add_argument("--json", type=Path, help="also write the marks to this file")
     options = parser.parse_args(argv)
-    marks = []
-    for part in measure_some(options.only):
-        marks += part
-        if options.json:
-            write_summary(summary("parallax-twin", marks, device=DEVICE), options.json)
-    publish(summary("parallax-twin", marks, device=DEVICE), options.json)
+    publish_parts("parallax-twin", measure_some(options.only), device=DEVICE, path=options.json)
     return 0
 
 

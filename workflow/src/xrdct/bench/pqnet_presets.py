@@ -27,7 +27,7 @@ from ..pqnet.score import STRONG
 from ..pqnet.seeds import Purpose
 from ..pqnet.task import Task, make_training
 from ..pqnet.training import Schedule, Training, paper_schedule
-from .marks import Mark, at_most, publish, reported, summary, write_summary
+from .marks import Mark, at_most, publish_parts, reported
 from .pqnet import bench_task, library_marks
 
 DEVICE = "CPU"
@@ -212,12 +212,7 @@ def main(argv=None) -> int:
     parser.add_argument("--only", nargs="+", choices=everything, default=everything)
     parser.add_argument("--json", type=Path, help="also write the marks to this file")
     options = parser.parse_args(argv)
-    marks = []
-    for part in measure(tuple(options.only)):
-        marks += part
-        if options.json:
-            write_summary(summary("pqnet-presets", marks, device=DEVICE), options.json)
-    publish(summary("pqnet-presets", marks, device=DEVICE), options.json)
+    publish_parts("pqnet-presets", measure(tuple(options.only)), device=DEVICE, path=options.json)
     return 0
 
 

@@ -6,15 +6,15 @@ structure of the library, answer with a cell beside it, and their error bars, ma
 
 import numpy as np
 
+from .comparison import STRONG
 from .scaling import Scaling
 
 FAR = 3.0
-"""Error bars between the two answers from which the networks' own is out of range. From one noise, they differ by less
-than a bar."""
+"""Error bars between the two answers from which the networks' own is out of range: one in 370 by chance, if bars are
+right."""
 BIASED = 1.0
-"""Error bars between the two in the median voxel from which a cell is told to be off."""
-STRONG = 0.2
-"""Of a phase's strongest (99th percentile): where the steps find more, the networks may not have missed it."""
+"""Error bars between the two in the median voxel from which a cell is told to be off: chance leaves that median near 0,
+and bars that are right say nothing of less than one."""
 FEWEST = 30
 """Voxels that have a median."""
 

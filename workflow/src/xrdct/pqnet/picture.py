@@ -1,13 +1,12 @@
 """The figure of PQ-Net beside the fit."""
 
-from textwrap import wrap
-
 import numpy as np
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from ..figures import write_warnings
 from .comparison import APART, PARAMETERS, answered, differences, disagreement
 
 COLOURS = ("#0072B2", "#D55E00")
@@ -36,9 +35,7 @@ def draw_comparison(maps: xr.Dataset, refined: xr.Dataset, fit: xr.Dataset, *, c
     for row, (phase, parameter) in zip(axes, shown, strict=False):
         _draw_row(figure, row, maps, refined, fit, phase, parameter, colormap)
     _draw_trust(figure, axes[-1], maps, refined, fit)
-    warnings = [line for text in maps.attrs.get("warnings", []) for line in wrap(text, 150)]
-    if warnings:
-        figure.supxlabel("\n".join(warnings), x=0.02, ha="left", fontsize=7.5, color=COLOURS[1])
+    write_warnings(figure, maps, width=150)
     for axis in [*axes[:, :3].ravel(), axes[-1, 3]]:
         axis.set(xticks=[], yticks=[])
     return figure
